@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from preceptor.errors import RecipeError
 from preceptor.records import Sampling
@@ -20,6 +21,9 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
 
 STRATEGIES = ("rewrite", "new")
 FILTERS = ("wellformed", "drift", "duplicates", "leakage")
+KINDS = ("local", "openai", "anthropic", "scripted")
+TEACHERS = "preceptor.teachers"
+"""Group of entry points that add kinds of teachers."""
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -104,12 +108,19 @@ class DataSettings(Section):
 class TeacherSettings(Section):
     """`[teacher]`: who writes the data."""
 
-    kind: Literal["local", "openai", "scripted"] = "local"
+    kind: str = "local"
+    """`local` (a model on this machine), `openai` (any endpoint that speaks its /chat/completions), `anthropic`,
+    `scripted` (fixed rules), or the name of an entry point of the group `preceptor.teachers`."""
     model: str = "builtin:smollm2-135m-instruct"
     """A built-in model, a local folder, a hub name, or the endpoint's model name."""
-    base_url: str = "https://api.openai.com/v1"
-    key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key. Never the key itself."""
+    endpoint: Literal["openai", "azure", "together", "vllm", "ollama", "llama.cpp", "transformers", "other"] | None = (
+        None
+    )
+    """Kind `openai`: whose endpoint it is, which tells what it can take. None: read from `base_url`, else `other`."""
+    base_url: str | None = None
+    """Where the endpoint is, up to and including /v1. None: the provider's own address."""
+    key_env: str | None = None
+    """Environment variable that holds the key, never the key itself. None: the provider's usual one."""
     key_required: bool = True
     """False for endpoints on your own machine that take no key."""
     preset: Literal["default", "paper"] = "default"
@@ -119,19 +130,51 @@ class TeacherSettings(Section):
     repetition_penalty: float | None = Field(None, gt=0)
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    logprobs: int | None = Field(None, ge=0, le=20)
+    """Record the log-probabilities of the answer's tokens, with so many alternatives each."""
     max_tokens: int = Field(256, ge=1)
     seed: Seed | None = 0
     """Sent to the teacher; a local teacher's noise is fixed by it, by the item and by the draw."""
     accepts: tuple[str, ...] = ()
-    """Settings beyond the standard ones that this endpoint takes, e.g. `["repetition_penalty"]` for vLLM."""
+    """Settings beyond the known ones that this endpoint takes, e.g. `["repetition_penalty"]`."""
+    structured: Literal["auto", "off"] = "auto"
+    """`auto`: ask for answers by JSON schema where the endpoint can; elsewhere the text is parsed and repaired."""
+    mode: Literal["live", "batch"] = "live"
+    """`batch`: the provider's batch interface, usually at half the price and within a day."""
+    wait: bool = False
+    """Batch: wait for the end. False: submit and leave; the same command comes back for the answers."""
+    poll_s: float = Field(30.0, gt=0)
+    """Batch: seconds between two looks."""
+    batch_rounds: int = Field(3, ge=1)
+    """Batch: how often what failed or expired is submitted, at most."""
+    batch_discount: float = Field(0.5, gt=0, le=1)
+    """Batch: factor on the prices."""
     batch_size: int = Field(16, ge=1)
     """Local teacher: answers written at a time."""
-    concurrency: int = Field(8, ge=1)
-    """Endpoint: requests in flight."""
+    concurrency: int = Field(32, ge=1)
+    """Endpoint: requests in flight, at most; how many there are follows what the endpoint bears."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Limits of your account, where the endpoint's headers and replies do not tell them. Tokens: input and output."""
     timeout_s: float = Field(120.0, gt=0)
     retries: int = Field(5, ge=0)
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
+    usd_per_million_cached_input: float | None = Field(None, ge=0)
+    """Your prices, where they differ from the listed ones or the model is not listed."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, kind: str) -> str:
+        known = [*KINDS, *sorted(entry.name for entry in entry_points(group=TEACHERS))]
+        if kind not in known:
+            raise ValueError(f"teacher.kind = {kind!r} is not one of {', '.join(known)}")
+        return kind
+
+    @property
+    def remote(self) -> bool:
+        """Whether prompts leave this program for an endpoint."""
+        return self.kind not in ("local", "scripted")
 
     def sampling(self) -> Sampling:
         """The generation settings that are sent, the preset's values filled in where the recipe gives none."""
@@ -142,10 +185,24 @@ class TeacherSettings(Section):
             "repetition_penalty",
             "frequency_penalty",
             "presence_penalty",
+            "logprobs",
             "seed",
         )
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         return Sampling(max_tokens=self.max_tokens, **{**paper, **given})
+
+
+class BudgetSettings(Section):
+    """`[budget]`: what a run's teachers may cost at most, over all its starts. Reaching it ends the run."""
+
+    max_usd: float | None = Field(None, gt=0)
+    max_tokens: int | None = Field(None, gt=0)
+    """Input and output together."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.max_usd is not None or self.max_tokens is not None
 
 
 class AugmentSettings(Section):
@@ -283,6 +340,7 @@ class Recipe(Section):
     """One student is trained per seed and arm."""
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
+    budget: BudgetSettings = BudgetSettings()
     arms: dict[Name, tuple[Literal["rewrite", "new"], ...]] = {"none": (), "rewrite": ("rewrite",)}
     """Arm name -> strategies whose kept examples join the real data. All arms get equal optimiser steps."""
     augment: AugmentSettings = AugmentSettings()

@@ -10,7 +10,8 @@
     ├── TeacherError         a teacher could not answer
     │   ├── UnsupportedSettingError  the teacher cannot take a setting; nothing was sent
     │   ├── CredentialsError         the key is missing or was refused
-    │   └── UnreachableError         nobody answers at the address (retryable)
+    │   ├── UnreachableError         nobody answers at the address (retryable)
+    │   └── BudgetError              the budget is used up; what was answered is kept
     └── StorageError         a file cannot be written: disk full, no permission
 
 Each error is one sentence for people plus a `hint` that says what to do. All survive pickling, because workers
@@ -95,6 +96,10 @@ class UnreachableError(TeacherError):
     """Nobody answers at the teacher's address."""
 
     retryable = True
+
+
+class BudgetError(TeacherError):
+    """The run's budget is used up."""
 
 
 class StorageError(PreceptorError):

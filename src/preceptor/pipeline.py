@@ -38,7 +38,7 @@ from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, read_json, refuse_foreign, sole_writer, write_json, write_text
 from preceptor.store.tables import read_examples, read_predictions, write_examples, write_predictions
-from preceptor.teachers.ask import Price
+from preceptor.teachers.prices import price_of
 
 if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
@@ -156,22 +156,19 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
     stage = Stage(state.folder / "augment" / setting / name, identity(VERSIONS["augment"], inputs))
     if not stage.done:
         with state.progress.task(f"augment: {teacher.name}, {name}, {setting}", len(requests)) as advance:
-            asked = ask_all(teacher, requests, ledger, price(recipe), advance)
+            asked = ask_all(
+                teacher,
+                requests,
+                ledger,
+                price_of(recipe.teacher),
+                recipe.budget,
+                lambda tally: advance(tally.done, tally.words),
+            )
         parents = [item for item in dataset.train for _ in range(recipe.augment.draws)]
         found = read_answers(strategy, parents, asked.answers, teacher.name)
         with stage.build() as folder:
             write_candidates(folder, teacher.name, asked, found)
     return stage.folder
-
-
-def price(recipe: Recipe) -> Price | None:
-    """Price of the teacher's tokens: nothing for a local one, the recipe's for an endpoint, None when not given."""
-    teacher = recipe.teacher
-    if teacher.kind != "openai":
-        return Price(0.0, 0.0)
-    if teacher.usd_per_million_input is None or teacher.usd_per_million_output is None:
-        return None
-    return Price(teacher.usd_per_million_input, teacher.usd_per_million_output)
 
 
 def filter_candidates(state: Run, setting: str, dataset: Dataset, name: str, augmented: Path, embed: Embedding) -> None:
@@ -194,7 +191,7 @@ def filter_candidates(state: Run, setting: str, dataset: Dataset, name: str, aug
     state.kept[setting, name] = filtered.kept
     state.funnels.append(funnel(setting, name, asked, filtered, settings.chain))
     state.samples.extend(samples(setting, name, filtered, parents))
-    old, new = state.spend.get(asked["teacher"]), spend_of(asked, state.calls, price(state.recipe))
+    old, new = state.spend.get(asked["teacher"]), spend_of(asked, state.calls, price_of(state.recipe.teacher))
     state.spend[asked["teacher"]] = new if old is None else old.plus(new)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")
 

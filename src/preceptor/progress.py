@@ -12,6 +12,11 @@ LINE_EVERY_S = 20.0
 """Seconds between lines when the output is not a terminal (a log file, CI)."""
 
 
+def notice(text: str) -> None:
+    """One line for people that must be seen, also by those who want no progress."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is where the program speaks
+
+
 class Advance(Protocol):
     """Report that `done` of the total are finished, with a few words that say it better, such as step and loss."""
 
@@ -28,7 +33,7 @@ class Progress:
     def say(self, text: str) -> None:
         """One line for people."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is where the program speaks
+            notice(text)
 
     @contextlib.contextmanager
     def task(self, label: str, total: int) -> Iterator[Advance]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -164,10 +164,12 @@ class Sampling:
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     seed: int | None = None
+    logprobs: int | None = None
+    """Ask for the log-probability of every token of the answer, with so many alternatives beside it."""
 
     def asked(self) -> dict[str, float | int]:
         """The settings that are set, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +182,33 @@ class Request:
     """What the request is about (example id and strategy). Part of the key: it also keys the sampling noise."""
     draw: int = 0
     """Which of several answers to the same question this is."""
+    schema: str = ""
+    """JSON schema of the answer, as text; empty: free text. An endpoint without structured outputs is not sent it."""
+
+    def plain(self) -> dict[str, Any]:
+        """The request as plain values, for the ledger and for hashing. A schema stands there only when there is one."""
+        plain: dict[str, Any] = {
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "sampling": self.sampling.asked(),
+            "item": self.item,
+            "draw": self.draw,
+        }
+        return {**plain, "schema": self.schema} if self.schema else plain
 
     def key(self, teacher: str) -> str:
         """Identity of the call in the ledger: SHA-256 over teacher, messages, settings, item and draw."""
-        return content_hash({"teacher": teacher, **asdict(self)})
+        return content_hash({"teacher": teacher, **self.plain()})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One token of an answer, as an endpoint reports it."""
+
+    token: str
+    logprob: float
+    """Natural logarithm of its probability."""
+    top: Mapping[str, float] = field(default_factory=dict)
+    """The most probable tokens at this place, with their log-probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +222,17 @@ class Completion:
     output_tokens: int = 0
     call: str = ""
     """The request's key in the ledger."""
+    cached_tokens: int = 0
+    """Of the input tokens, those that the endpoint read from its cache at a lower price."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of every token, where they were asked for."""
+    seconds: float = 0.0
+    """From sending to the whole answer; 0 where nobody measured it."""
+
+    @property
+    def metered(self) -> bool:
+        """Whether the endpoint said how many tokens it counted."""
+        return bool(self.input_tokens or self.output_tokens)
 
 
 @dataclass(frozen=True)
@@ -215,6 +251,10 @@ class Spend:
     """Requests that ended without an answer."""
     failures: Mapping[str, int] = field(default_factory=dict)
     """Reasons of the failures, counted."""
+    unknown: int = 0
+    """Requests that were sent and whose end nobody knows (broken off, timed out): perhaps paid, without an answer."""
+    unknown_usd: float | None = None
+    """What those may have cost at most, on top of `usd`; None without a budget, under which alone it is bounded."""
 
     def plus(self, other: Spend) -> Spend:
         """Both together; the money is unknown when either is."""
@@ -227,6 +267,8 @@ class Spend:
             usd=(self.usd or 0.0) + (other.usd or 0.0) if known else None,
             failed=self.failed + other.failed,
             failures=dict(Counter(self.failures) + Counter(other.failures)),
+            unknown=self.unknown + other.unknown,
+            unknown_usd=_sum(self.unknown_usd, other.unknown_usd),
         )
 
 
@@ -343,7 +385,13 @@ class RunSummary:
     """The command that reruns it."""
 
 
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None and other is None else (one or 0.0) + (other or 0.0)
+
+
 def content_hash(value: Any) -> str:
     """SHA-256 (hex) of a JSON-able value, independent of the order of keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_canonical(value).encode("utf-8")).hexdigest()
+
+
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from preceptor.errors import DataError, StorageError
-from preceptor.records import Completion, Message, Request, Sampling
-from preceptor.store.ledger import SCHEMA_VERSION, Ledger
+from preceptor.records import Completion, Message, Request, Sampling, TokenLogprob
+from preceptor.store.ledger import SCHEMA_VERSION, Entry, Failed, Ledger
 
 TEACHER = "model at http://127.0.0.1:1/v1"
 
@@ -25,8 +26,17 @@ def request(number: int) -> Request:
     return Request((Message("user", f"question {number} é 漢"),), Sampling(temperature=0.8), item=f"item-{number}")
 
 
-def pairs(*numbers: int) -> list[tuple[Request, Completion]]:
-    return [(request(n), Completion(f"answer {n} é\x00漢", "length", 10 + n, 5 + n)) for n in numbers]
+def entry(asked: Request, completion: Completion, **more: int) -> Entry:
+    return Entry(asked.key(TEACHER), asked, completion, **more)
+
+
+def answer(number: int) -> Completion:
+    tokens = (TokenLogprob("yes", -0.25, {"yes": -0.25, "no": -1.5}),)
+    return Completion(f"answer {number} é\x00漢", "length", 10 + number, 5 + number, "", number, tokens, 0.5)
+
+
+def pairs(*numbers: int) -> list[Entry]:
+    return [entry(request(n), answer(n)) for n in numbers]
 
 
 def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
@@ -34,13 +44,10 @@ def test_what_was_put_is_there_after_reopening(tmp_path: Path) -> None:
     keys = [request(n).key(TEACHER) for n in range(3)]
     with Ledger(path) as ledger:
         assert ledger.get(keys) == {}
-        stored = ledger.put(TEACHER, pairs(0, 1))
+        ledger.put(TEACHER, pairs(0, 1))
         assert ledger.count() == 2
     with Ledger(path) as ledger:
-        assert ledger.get(keys) == stored
-        assert stored == {
-            keys[n]: Completion(f"answer {n} é\x00漢", "length", 10 + n, 5 + n, call=keys[n]) for n in (0, 1)
-        }
+        assert ledger.get(keys) == {keys[n]: replace(answer(n), call=keys[n]) for n in (0, 1)}
         assert ledger.get([]) == {}
 
 
@@ -73,8 +80,8 @@ def test_rows_say_what_was_asked(tmp_path: Path) -> None:
 def test_the_first_answer_to_a_request_stays(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as one, Ledger(tmp_path / "ledger") as other:
         one.put(TEACHER, pairs(0))
-        later = [(request(0), Completion("another answer")), *pairs(1)]
-        held = other.put(TEACHER, later)
+        other.put(TEACHER, [entry(request(0), Completion("another answer")), *pairs(1)])
+        held = other.get([request(n).key(TEACHER) for n in (0, 1)])
         assert held[request(0).key(TEACHER)].text == "answer 0 é\x00漢"
         assert held[request(1).key(TEACHER)].text == "answer 1 é\x00漢"
         assert one.count() == 2
@@ -83,7 +90,7 @@ def test_the_first_answer_to_a_request_stays(tmp_path: Path) -> None:
 def test_a_group_is_stored_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         ledger.put(TEACHER, pairs(0))
-        bad = (request(2), Completion(text=None))  # type: ignore[arg-type]
+        bad = entry(request(2), Completion(text=None))  # type: ignore[arg-type]
         with pytest.raises(StorageError):
             ledger.put(TEACHER, [*pairs(1), bad])
         assert ledger.count() == 1
@@ -165,14 +172,47 @@ def test_a_writer_waits_for_another_one(tmp_path: Path) -> None:
         other.close()
 
 
+def test_a_failure_is_kept_with_its_reason_until_an_answer_comes(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger") as ledger:
+        asked, key = request(0), request(0).key(TEACHER)
+        for reason in ("Too long.", "Hung up."):
+            ledger.put(TEACHER, [Entry(key, asked, failed=Failed(reason, "a hint"))])
+        assert ledger.failed([key, "another"]) == {key: Failed("Hung up.", "a hint")}
+        assert (ledger.get([key]), ledger.count()) == ({}, 0)
+        ledger.put(TEACHER, pairs(0))
+        assert ledger.failed([key]) == {}
+
+
+def test_a_reservation_counts_until_its_answer_is_stored_or_it_is_released(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(path) as ledger:
+        tickets = [ledger.reserve("item", 100, n) for n in (1, 20, 300)]
+    with Ledger(path) as ledger:  # as after a kill
+        assert ledger.outstanding() == (300, 321, 0)
+        ledger.put(TEACHER, [entry(request(0), answer(0), picodollars=7, ticket=tickets[1])])
+        ledger.release(tickets[0])
+        assert ledger.outstanding() == (100, 300, 0)
+        assert ledger.spent() == (15, 7, 0)
+        ledger.put(TEACHER, pairs(1))
+        assert ledger.spent() == (15 + 17, 7, 1)  # one call of unknown price
+
+
+def test_each_key_is_seen_first_once_in_a_pass(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "ledger") as ledger:
+        for _ in range(2):
+            ledger.forget_seen()
+            assert ledger.first_seen(["a", "b", "a"]) == ["a", "b"]
+            assert ledger.first_seen(["c", "b"]) == ["c"]
+
+
 WRITER = """
 import sys
 from preceptor.records import Completion, Message, Request, Sampling
-from preceptor.store.ledger import Ledger
+from preceptor.store.ledger import Entry, Ledger
 with Ledger(sys.argv[1]) as ledger:
     for n in range(100000):
         request = Request((Message("user", f"question {n}"),), Sampling(), item=str(n))
-        ledger.put("t", [(request, Completion("x" * 500))])
+        ledger.put("t", [Entry(request.key("t"), request, Completion("x" * 500))])
         print(n, flush=True)
 """
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from preceptor.errors import CredentialsError, StorageError, TeacherError, UnsupportedSettingError
 from preceptor.records import Completion, Message, Request, Sampling
-from preceptor.store.ledger import Ledger
-from preceptor.teachers.ask import Price, ask
-from preceptor.teachers.base import Answer
+from preceptor.store.ledger import Entry, Ledger
+from preceptor.teachers.ask import ask
+from preceptor.teachers.base import Answer, Control
+from preceptor.teachers.prices import FREE, Price
+from preceptor.teachers.tally import Tally
 
 
 def request(number: int, **settings: float) -> Request:
@@ -30,7 +33,11 @@ class Recorder:
         self.break_after = break_after
         self.closed = False
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[Sequence[Answer]]:
+    def key(self, request: Request) -> str:
+        return request.key(self.name)
+
+    def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
+        requests = list(requests)
         backwards = list(reversed(requests))
         try:
             for start in range(0, len(backwards), 2):
@@ -91,7 +98,7 @@ def test_another_draw_of_the_same_question_is_asked(ledger: Ledger) -> None:
     assert len(teacher.asked) == 2
 
 
-def test_failures_are_counted_by_reason_not_stored_and_asked_again(ledger: Ledger) -> None:
+def test_failures_are_counted_by_reason_and_asked_again(ledger: Ledger) -> None:
     requests = [request(n) for n in range(4)]
     asked = ask(Recorder(failing=frozenset({"item-1", "item-2"})), requests, ledger)
     assert [a.error is not None for a in asked.answers] == [False, True, True, False]
@@ -112,9 +119,9 @@ def test_a_setting_the_teacher_cannot_take_is_refused_before_anything_is_asked(l
 def test_every_group_is_stored_before_it_counts(ledger: Ledger, tmp_path: Path) -> None:
     seen = []
 
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(tally: Tally) -> None:
         with Ledger(tmp_path / "ledger") as reader:
-            seen.append((done, total, reader.count()))
+            seen.append((tally.done, tally.total, reader.count()))
 
     ask(Recorder(), [request(n) for n in range(5)], ledger, on_progress=on_progress)
     assert seen == [(0, 5, 0), (2, 5, 2), (4, 5, 4), (5, 5, 5)]
@@ -131,10 +138,12 @@ def test_a_fault_of_the_teacher_ends_the_run_and_keeps_what_came_before(ledger: 
 
 
 def test_when_storing_fails_the_teacher_is_stopped(ledger: Ledger) -> None:
-    ledger._db.execute("PRAGMA query_only = ON")
+    def no_more_writing(_tally: Tally) -> None:
+        ledger._db.execute("PRAGMA query_only = ON")
+
     teacher = Recorder()
     with pytest.raises(StorageError) as caught:
-        ask(teacher, [request(n) for n in range(6)], ledger)
+        ask(teacher, [request(n) for n in range(6)], ledger, on_progress=no_more_writing)
     assert teacher.closed  # by the engine: the error's traceback still holds the generator here
     assert caught.tb is not None
     assert len(teacher.asked) == 2
@@ -143,7 +152,7 @@ def test_when_storing_fails_the_teacher_is_stopped(ledger: Ledger) -> None:
 def test_an_answer_that_another_run_stored_meanwhile_is_the_one_that_counts(ledger: Ledger) -> None:
     class Overtaken(Recorder):
         def one(self, request: Request) -> Answer:
-            ledger.put(self.name, [(request, Completion("the other run's answer"))])
+            ledger.put(self.name, [Entry(self.key(request), request, Completion("the other run's answer"))])
             return super().one(request)
 
     asked = ask(Overtaken(), [request(1)], ledger)
@@ -154,10 +163,10 @@ def test_an_answer_that_another_run_stored_meanwhile_is_the_one_that_counts(ledg
 def test_money_is_the_price_of_all_tokens_and_unknown_without_a_price(ledger: Ledger) -> None:
     requests = [request(n) for n in range(4)]
     assert ask(Recorder(), requests[:2], ledger).spend.usd is None
-    spend = ask(Recorder(), requests, ledger, price=Price(input=2.0, output=10.0)).spend
+    spend = ask(Recorder(), requests, ledger, price=Price(Decimal(2), Decimal(10))).spend
     assert (spend.input_tokens, spend.output_tokens) == (400, 40)
     assert spend.usd == pytest.approx((400 * 2 + 40 * 10) / 1e6)
-    assert ask(Recorder(), requests, ledger, price=Price(0.0, 0.0)).spend.usd == 0.0
+    assert ask(Recorder(), requests, ledger, price=FREE).spend.usd == 0.0
 
 
 def test_no_requests_is_no_work(ledger: Ledger) -> None:
@@ -168,8 +177,8 @@ def test_no_requests_is_no_work(ledger: Ledger) -> None:
 
 def test_a_teacher_that_forgets_a_request_is_a_fault_of_the_program(ledger: Ledger) -> None:
     class Forgetful(Recorder):
-        def answer(self, requests: Sequence[Request]) -> Iterator[Sequence[Answer]]:
-            yield [self.one(requests[0])]
+        def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
+            yield [self.one(next(iter(requests)))]
 
     with pytest.raises(RuntimeError, match="left 1 requests without an answer"):
         ask(Forgetful(), [request(1), request(2)], ledger)

@@ -18,6 +18,7 @@ from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
 from preceptor.teachers.base import Answer
 from preceptor.teachers.local import LocalTeacher
+from preceptor.teachers.tally import Tally
 
 QUESTIONS = [" ".join(tiny.WORDS[n : n + 1 + n % 7]) for n in range(20)]
 
@@ -95,8 +96,8 @@ def test_a_restart_goes_on_with_the_same_chunks(model: str, tmp_path: Path) -> N
     class Stopped(Exception):
         """Stands for a kill."""
 
-    def stop_after_two_chunks(done: int, _total: int) -> None:
-        if done >= 8:
+    def stop_after_two_chunks(tally: Tally) -> None:
+        if tally.done >= 8:
             raise Stopped
 
     with Ledger(tmp_path / "ledger") as ledger:

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.augment.base import Candidates, Strategy, Unreadable, make_example
+from preceptor.config import BudgetSettings
 from preceptor.errors import TeacherError
 from preceptor.records import Example, Request, Spend
 from preceptor.store.ledger import Ledger
 from preceptor.store.stages import write_json
 from preceptor.store.tables import write_examples
-from preceptor.teachers.ask import Asked, Price, ask
+from preceptor.teachers.ask import Asked, ask
 from preceptor.teachers.base import Answer, Teacher
+from preceptor.teachers.prices import Price, dollars
+from preceptor.teachers.tally import Tally
 
 CANDIDATES = "candidates.parquet"
 ASKED = "asked.json"
@@ -26,10 +29,11 @@ def ask_all(
     requests: Sequence[Request],
     ledger: Ledger,
     price: Price | None,
-    on_progress: Callable[[int], None],
+    limits: BudgetSettings,
+    on_progress: Callable[[Tally], None],
 ) -> Asked:
     """Ask for everything that the ledger does not hold. Raises `TeacherError` when not one answer came."""
-    asked = ask(teacher, requests, ledger, price=price, on_progress=lambda done, _total: on_progress(done))
+    asked = ask(teacher, requests, ledger, price=price, limits=limits, on_progress=on_progress)
     failures = [answer.error for answer in asked.answers if answer.error is not None]
     if failures and len(failures) == len(requests):
         first = failures[0]
@@ -61,7 +65,7 @@ def spend_of(asked: Mapping[str, Any], known: set[str], price: Price | None) -> 
     """
     repeated = [tokens for call, tokens in asked["calls"].items() if call in known]
     known.update(asked["calls"])
-    read, written = (sum(tokens[side] for tokens in repeated) for side in (0, 1))
+    read, written, cached = (sum(tokens[side] for tokens in repeated) for side in range(3))
     spend = Spend(**asked["spend"])
     return replace(
         spend,
@@ -69,7 +73,9 @@ def spend_of(asked: Mapping[str, Any], known: set[str], price: Price | None) -> 
         from_ledger=max(0, spend.from_ledger - len(repeated)),
         input_tokens=spend.input_tokens - read,
         output_tokens=spend.output_tokens - written,
-        usd=None if spend.usd is None or price is None else max(0.0, spend.usd - price.of(read, written)),
+        usd=None
+        if spend.usd is None or price is None
+        else max(0.0, spend.usd - dollars(price.of(read, written, cached))),
     )
 
 
@@ -83,6 +89,8 @@ def write_candidates(folder: Path, teacher: str, asked: Asked, found: Candidates
             "teacher": teacher,
             "unreadable": dict(found.unreadable),
             "spend": asdict(asked.spend),
-            "calls": {c.call: [c.input_tokens, c.output_tokens] for a in asked.answers if (c := a.completion)},
+            "calls": {
+                c.call: [c.input_tokens, c.output_tokens, c.cached_tokens] for a in asked.answers if (c := a.completion)
+            },
         },
     )

@@ -1,6 +1,10 @@
 """The ledger: one SQLite file with every answer that a teacher gave, so that nothing is asked or paid twice.
 
-A call's key is the hash of everything that decides the answer (`Request.key`). Keys of endpoints, in the sense of
+    calls         an answer, by the key of its call, with its tokens and what it cost
+    failures      calls that ended without an answer, with the reason; a later run asks them again
+    reservations  requests sent under a budget (or lost on the way) whose cost is not known: each counts in full
+
+A call's key is the hash of everything that decides the answer (`Teacher.key`). Keys of endpoints, in the sense of
 passwords, never come here: the ledger knows a teacher only by its name.
 """
 
@@ -8,18 +12,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 from preceptor.errors import DataError, PreceptorError, StorageError
-from preceptor.records import Completion, Request
+from preceptor.records import Completion, Request, TokenLogprob
 
-SCHEMA_VERSION = 1
-"""Stands in the file as `user_version`. A change of the tables raises it and says here how old files are read."""
+SCHEMA_VERSION = 2
+"""Stands in the file as `user_version`. A change of the tables raises it and says here how old files are read.
+
+1 had the answers alone, under keys made otherwise; it is refused.
+"""
 
 APPLICATION_ID = 0x50524350
 """Stands in the file as `application_id` ("PRCP"), so that another program's database is not taken for a ledger."""
@@ -30,25 +38,85 @@ BUSY_SECONDS = 30.0
 KEYS_PER_QUERY = 500
 """Older SQLite builds take at most 999 parameters in a statement."""
 
-TABLES = """
+PICO = 10**12
+"""Money is stored in whole picodollars: the cheapest token known costs some 10,000 of them, and sums stay exact."""
+
+# With row ids: rows of a WITHOUT ROWID table live in the index, where each of over a kilobyte drags a page of its own
+# along; that took 28 us more of a request and twice the disk.
+TABLES = (
+    """
 CREATE TABLE calls (
     key           TEXT PRIMARY KEY NOT NULL,
     teacher       TEXT NOT NULL,
-    request       TEXT NOT NULL,     -- JSON: messages, sampling, item, draw
+    request       TEXT NOT NULL,     -- JSON: messages, sampling, item, draw, schema
     text          TEXT NOT NULL,
     finish        TEXT NOT NULL,
     input_tokens  INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    logprobs      TEXT,              -- JSON, where they were asked for
+    seconds       REAL NOT NULL,
+    picodollars   INTEGER,           -- NULL: the price was not known
     created       TEXT NOT NULL      -- ISO 8601, UTC
+)
+""",
+    """
+CREATE TABLE failures (
+    key           TEXT PRIMARY KEY NOT NULL,
+    teacher       TEXT NOT NULL,
+    item          TEXT NOT NULL,
+    reason        TEXT NOT NULL,
+    hint          TEXT NOT NULL,
+    created       TEXT NOT NULL
 ) WITHOUT ROWID
-"""
+""",
+    """
+CREATE TABLE reservations (
+    ticket        INTEGER PRIMARY KEY,
+    item          TEXT NOT NULL,     -- what the request was about
+    tokens        INTEGER NOT NULL,  -- bound of input and output together
+    picodollars   INTEGER            -- bound of the cost; NULL: the price was not known
+)
+""",
+)
 
-INSERT = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
-SELECT = "SELECT key, text, finish, input_tokens, output_tokens FROM calls"
+COLUMNS = "key, text, finish, input_tokens, output_tokens, cached_tokens, logprobs, seconds"
+INSERT = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+
+
+class Failed(NamedTuple):
+    """Why a call has no answer."""
+
+    reason: str
+    hint: str
+
+
+class Spent(NamedTuple):
+    """What a ledger's calls come to."""
+
+    tokens: int
+    """Input and output together."""
+    picodollars: int
+    """Of the calls whose price was known."""
+    unpriced: int
+    """Number of calls without a price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One end of a call, to be stored: an answer or a failure."""
+
+    key: str
+    request: Request
+    completion: Completion | None = None
+    failed: Failed | None = None
+    picodollars: int | None = None
+    ticket: int | None = None
+    """The reservation that this answer settles: it vanishes in the same transaction."""
 
 
 class Ledger:
-    """Every answer that was ever received, by key. A context manager; use it from the thread that opened it.
+    """Every answer that was ever received, by key. A context manager; use it from one thread at a time.
 
     Opening creates the file and its folder. Several processes may use one ledger. Raises `StorageError` when the file
     cannot be opened or written, `DataError` when it is no ledger or one of another version.
@@ -61,7 +129,7 @@ class Ledger:
         except OSError as error:
             raise StorageError.of(self.path.parent, error) from error
         try:
-            self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise self._sentence(error) from error
         try:
@@ -87,42 +155,118 @@ class Ledger:
 
     def get(self, keys: Sequence[str]) -> dict[str, Completion]:
         """The answers that are there, by key; keys that were never answered are left out."""
-        found: dict[str, Completion] = {}
+        rows = self._where_key(f"SELECT {COLUMNS} FROM calls", keys)  # noqa: S608 - column names of this module
+        return {row[0]: _completion(row) for row in rows}
+
+    def failed(self, keys: Sequence[str]) -> dict[str, Failed]:
+        """Why calls have no answer, by key; keys that did not fail are left out."""
+        rows = self._where_key("SELECT key, reason, hint FROM failures", keys)
+        return {key: Failed(reason, hint) for key, reason, hint in rows}
+
+    def _where_key(self, select: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
         try:
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
-                marks = ",".join("?" * len(part))
-                rows = self._db.execute(f"{SELECT} WHERE key IN ({marks})", part)
-                for key, text, finish, input_tokens, output_tokens in rows:
-                    found[key] = Completion(text, finish, input_tokens, output_tokens, call=key)
+                found += self._db.execute(f"{select} WHERE key IN ({','.join('?' * len(part))})", part)
         except sqlite3.Error as error:
             raise self._sentence(error) from error
         return found
 
-    def put(self, teacher: str, pairs: Sequence[tuple[Request, Completion]]) -> dict[str, Completion]:
-        """Store answers in one transaction: all of them or, after an error, none.
-
-        Returns what the ledger now holds for these requests, by key. Where another run stored an answer to the same
-        request first, that one stays: whoever reads the ledger later sees one answer per key.
-        """
-        answers = {request.key(teacher): (request, completion) for request, completion in pairs}
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = [_row(key, teacher, request, completion, created) for key, (request, completion) in answers.items()]
+    def forget_seen(self) -> None:
+        """Begin a new pass for `first_seen`."""
         try:
-            before = self._db.total_changes
-            self._db.execute("BEGIN IMMEDIATE")
-            with self._db:  # commits, or rolls back when a statement fails
-                self._db.executemany(INSERT, rows)
-            if self._db.total_changes - before < len(rows):
-                return self.get(list(answers))
+            self._db.execute("CREATE TEMP TABLE IF NOT EXISTS seen (key TEXT PRIMARY KEY NOT NULL) WITHOUT ROWID")
+            self._db.execute("DELETE FROM temp.seen")
         except sqlite3.Error as error:
             raise self._sentence(error) from error
-        return {key: replace(completion, call=key) for key, (_, completion) in answers.items()}
+
+    def first_seen(self, keys: Sequence[str]) -> list[str]:
+        """Those of the keys that this pass has not had before, in order.
+
+        They are kept in a temporary table, which SQLite moves to disk when it grows: memory stays flat.
+        """
+        known = {row[0] for row in self._where_key("SELECT key FROM temp.seen", keys)}
+        fresh = [key for key in dict.fromkeys(keys) if key not in known]
+        try:
+            self._db.execute("BEGIN")
+            with self._db:
+                self._db.executemany("INSERT INTO temp.seen VALUES (?)", [(key,) for key in fresh])
+        except sqlite3.Error as error:
+            raise self._sentence(error) from error
+        return fresh
+
+    def put(self, teacher: str, entries: Sequence[Entry]) -> None:
+        """Store a group in one transaction: all of it or, after an error, nothing.
+
+        Where another run stored an answer to the same call first, that one stays: whoever reads the ledger later sees
+        one answer per key. An answer removes an earlier failure of the same call.
+        """
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        answered = [(e, e.completion) for e in entries if e.completion is not None]
+        failed = [(e, e.failed) for e in entries if e.failed is not None]
+        with self._transaction():
+            self._db.executemany(INSERT, [_row(teacher, e, completion, created) for e, completion in answered])
+            self._db.executemany("DELETE FROM failures WHERE key = ?", [(e.key,) for e, _ in answered])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)",
+                [(e.key, teacher, e.request.item, f.reason, f.hint, created) for e, f in failed],
+            )
+            self._db.executemany(
+                "DELETE FROM reservations WHERE ticket = ?", [(e.ticket,) for e in entries if e.ticket is not None]
+            )
+
+    def reserve(self, item: str, tokens: int, picodollars: int | None) -> int:
+        """Note that a request is about to be sent that costs so much at most; returns the reservation's number."""
+        with self._transaction():
+            insert = "INSERT INTO reservations (item, tokens, picodollars) VALUES (?, ?, ?)"
+            return int(self._db.execute(insert, (item, tokens, picodollars)).lastrowid or 0)
+
+    def release(self, ticket: int) -> None:
+        """Forget a reservation: the request is known to have cost nothing."""
+        with self._transaction():
+            self._db.execute("DELETE FROM reservations WHERE ticket = ?", (ticket,))
+
+    def spent(self) -> Spent:
+        """What all answers cost."""
+        return self._total("SELECT sum(input_tokens + output_tokens), sum(picodollars), count(*) FROM calls", "calls")
+
+    def outstanding(self) -> Spent:
+        """What the requests may have cost whose end is not known. Between two runs nothing is in flight any more."""
+        return self._total("SELECT sum(tokens), sum(picodollars), count(*) FROM reservations", "reservations")
+
+    def _total(self, select: str, table: str) -> Spent:
+        try:
+            tokens, picodollars, _ = self._db.execute(select).fetchone()
+            unpriced = self._db.execute(f"SELECT count(*) FROM {table} WHERE picodollars IS NULL").fetchone()[0]  # noqa: S608
+        except sqlite3.Error as error:
+            raise self._sentence(error) from error
+        return Spent(tokens or 0, picodollars or 0, unpriced)
 
     def count(self) -> int:
         """Number of answers."""
         try:
             return int(self._db.execute("SELECT count(*) FROM calls").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._sentence(error) from error
+
+    def pace(self, teacher: str) -> tuple[int, float, float]:
+        """Of a teacher's measured answers: their number, mean seconds and mean output tokens."""
+        try:
+            count, seconds, written = self._db.execute(
+                "SELECT count(*), avg(seconds), avg(output_tokens) FROM calls WHERE teacher = ? AND seconds > 0",
+                (teacher,),
+            ).fetchone()
+        except sqlite3.Error as error:
+            raise self._sentence(error) from error
+        return count, seconds or 0.0, written or 0.0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            with self._db:  # commits, or rolls back when a statement fails
+                yield
         except sqlite3.Error as error:
             raise self._sentence(error) from error
 
@@ -149,7 +293,8 @@ class Ledger:
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             if not self._has_tables():  # another process may have been quicker
-                self._db.execute(TABLES)
+                for table in TABLES:
+                    self._db.execute(table)
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -182,7 +327,18 @@ SENTENCES: Mapping[int, tuple[str, str]] = {
 }
 
 
-def _row(key: str, teacher: str, request: Request, completion: Completion, created: str) -> tuple[str | int, ...]:
-    asked = json.dumps(asdict(request), ensure_ascii=False)
-    answer = (completion.text, completion.finish, completion.input_tokens, completion.output_tokens)
-    return (key, teacher, asked, *answer, created)
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for every call
+
+
+def _row(teacher: str, entry: Entry, answer: Completion, created: str) -> tuple[Any, ...]:
+    asked = _encode(entry.request.plain())
+    logprobs = json.dumps([[t.token, t.logprob, dict(t.top)] for t in answer.logprobs]) if answer.logprobs else None
+    tokens = (answer.input_tokens, answer.output_tokens, answer.cached_tokens)
+    end = (logprobs, answer.seconds, entry.picodollars, created)
+    return (entry.key, teacher, asked, answer.text, answer.finish, *tokens, *end)
+
+
+def _completion(row: tuple[Any, ...]) -> Completion:
+    key, text, finish, read, written, cached, logprobs, seconds = row
+    tokens = tuple(TokenLogprob(*token) for token in json.loads(logprobs)) if logprobs else ()
+    return Completion(text, finish, read, written, key, cached, tokens, seconds)

@@ -1,30 +1,49 @@
-"""The engine that asks teachers: what the ledger knows is not asked again, and every answer is stored at once."""
+"""The engine that asks teachers: what the ledger knows is not asked again, and every answer is stored before it counts.
+
+`gather` takes requests from any iterable and holds only what is in flight: the answers go into the ledger, and
+`answers_of` reads them from there. `ask` is both for a list.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from types import FrameType
 
+from preceptor.config import BudgetSettings
+from preceptor.errors import BudgetError, TeacherError
+from preceptor.progress import notice
 from preceptor.records import Request, Spend
-from preceptor.store.ledger import Ledger
-from preceptor.teachers.base import Answer, Teacher, refuse_unsupported
+from preceptor.store.ledger import Entry, Failed, Ledger
+from preceptor.teachers.base import Answer, Control, Teacher, refuse_unsupported
+from preceptor.teachers.budget import Budget
+from preceptor.teachers.prices import Price, dollars
+from preceptor.teachers.tally import Tally
 
-Progress = Callable[[int, int], None]
-"""Called with the number of different requests that are done, and of all."""
+Progress = Callable[[Tally], None]
+"""Called after every group that was stored."""
+
+CHUNK = 256
+"""Requests that are looked up in the ledger at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a teacher's tokens cost, in US dollars per million."""
+@dataclass(frozen=True)
+class Gathered:
+    """What came of requests whose answers are in the ledger."""
 
-    input: float
-    output: float
-
-    def of(self, input_tokens: int, output_tokens: int) -> float:
-        """US dollars for so many tokens."""
-        return (self.input * input_tokens + self.output * output_tokens) / 1e6
+    spend: Spend
+    """Counts of different requests. Tokens and money are those of all answers, the ones paid earlier included."""
+    stopped: str = ""
+    """Why not all were asked: `budget`, `interrupt`, or empty."""
+    budget: str = ""
+    """What is used of the budget, for people."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +53,7 @@ class Asked:
     answers: list[Answer]
     """One per request, in the order of the requests."""
     spend: Spend
-    """Counts of different requests. Tokens and money are those of all answers, the ones paid earlier included."""
+    """See `Gathered.spend`."""
 
 
 def ask(
@@ -43,70 +62,185 @@ def ask(
     ledger: Ledger,
     *,
     price: Price | None = None,
+    limits: BudgetSettings | None = None,
     on_progress: Progress | None = None,
 ) -> Asked:
     """Answer all `requests`, asking the teacher only for what the ledger does not hold.
 
     Every group of answers is in the ledger before it counts, so a run that is killed asks nothing twice. Equal
-    requests are asked once. A request that fails is an `Answer` with an error; it is not stored, and a later run asks
-    it again. Raises `UnsupportedSettingError` before anything is sent, other `TeacherError`s when the teacher cannot
-    answer anything, and `StorageError` when the ledger cannot be written.
+    requests are asked once. A request that fails is an `Answer` with an error; a later run asks it again.
+
+    Raises `UnsupportedSettingError` before anything is sent, `BudgetError` when the budget is used up, other
+    `TeacherError`s when the teacher cannot answer anything, `StorageError` when the ledger cannot be written, and
+    `KeyboardInterrupt` after Ctrl-C. Whatever it raises, all answers until then are in the ledger.
     """
     refuse_unsupported(teacher, requests)
-    keys = [request.key(teacher.name) for request in requests]
-    wanted = dict(zip(keys, requests, strict=True))
-    done = {key: Answer(wanted[key], completion=completion) for key, completion in ledger.get(list(wanted)).items()}
-    from_ledger = len(done)
-    report = on_progress or _silent
-    report(len(done), len(wanted))
-    missing = [request for key, request in wanted.items() if key not in done]
-    with _groups(teacher, missing) as groups:
-        for group in groups:
-            done.update(_store(teacher.name, group, ledger))
-            report(len(done), len(wanted))
-    unanswered = [key for key in wanted if key not in done]
-    if unanswered:
-        raise RuntimeError(f"teacher {teacher.name} left {len(unanswered)} requests without an answer or an error")
-    return Asked([done[key] for key in keys], _spend(list(done.values()), from_ledger, price))
+    gathered = gather(
+        teacher, requests, ledger, price=price, limits=limits, on_progress=on_progress, total=len(requests)
+    )
+    if gathered.stopped == "budget":
+        done, wanted = gathered.spend.calls, len(requests)
+        raise BudgetError(
+            f"The budget is used up: {gathered.budget}; {done} of {wanted} requests to {teacher.name} are answered.",
+            "Raise [budget] and run the same command again: what was answered is kept.",
+        )
+    if gathered.stopped:
+        raise KeyboardInterrupt
+    return Asked(list(answers_of(teacher, requests, ledger)), gathered.spend)
 
 
-def _silent(_done: int, _total: int) -> None:
+def gather(
+    teacher: Teacher,
+    requests: Iterable[Request],
+    ledger: Ledger,
+    *,
+    price: Price | None = None,
+    limits: BudgetSettings | None = None,
+    on_progress: Progress | None = None,
+    total: int | None = None,
+) -> Gathered:
+    """Bring the answers to all `requests` into the ledger; memory does not grow with their number.
+
+    Ctrl-C once lets what is in flight end and stores it, twice stops at once; the ledger stays whole either way.
+    Raises what `ask` does, except that a used-up budget and a first Ctrl-C are told by `Gathered.stopped`.
+    """
+    gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, total)
+    if _loop_is_running():  # a notebook: the teacher's own event loop needs a thread of its own
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(gathering.run, requests).result()
+    return gathering.run(requests)
+
+
+def answers_of(teacher: Teacher, requests: Iterable[Request], ledger: Ledger) -> Iterator[Answer]:
+    """What the ledger holds for each request, in order: its answer, or an error that says why there is none."""
+    for part in _chunks(requests, CHUNK):
+        keys = [teacher.key(request) for request in part]
+        found, failed = ledger.get(keys), ledger.failed(keys)
+        for key, request in zip(keys, part, strict=True):
+            if key in found:
+                yield Answer(request, completion=found[key])
+            else:
+                reason, hint = failed.get(key, Failed("The request was not sent.", ""))
+                yield Answer(request, error=TeacherError(reason, hint))
+
+
+@dataclass
+class _Gathering:
+    """One call of `gather`."""
+
+    teacher: Teacher
+    ledger: Ledger
+    price: Price | None
+    limits: BudgetSettings | None
+    report: Progress
+    total: int | None
+    open: dict[int, tuple[str, Request]] = field(default_factory=dict)
+    """Given to the teacher and not yet stored: key and request, by the object's identity, which costs no hashing."""
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def run(self, requests: Iterable[Request]) -> Gathered:
+        self.control = Control(Budget(self.ledger, self.price, self.limits))
+        self.tally = Tally(self.total, self.price, self.control)
+        self.ledger.forget_seen()
+        feed = self._feed(requests)
+        first = next(feed, None)
+        self.report(self.tally)
+        if first is not None:
+            self._ask(chain((first,), feed))
+        left = 0 if self.control.stopped else len(self.open) + sum(1 for _ in feed)
+        if left:
+            raise RuntimeError(f"teacher {self.teacher.name} left {left} requests without an answer or an error")
+        return Gathered(self._spend(), self.control.stopped, self.control.budget.sentence())
+
+    def _ask(self, requests: Iterator[Request]) -> None:
+        # Closed at once when storing fails, so that nothing more is sent or paid.
+        with _interrupts(self.control), closing(self.teacher.answer(requests, self.control)) as groups:  # type: ignore[type-var]
+            for group in groups:
+                self._store(group)
+                self.report(self.tally)
+
+    def _feed(self, requests: Iterable[Request]) -> Iterator[Request]:
+        """The requests that the ledger cannot answer, each once."""
+        for part in _chunks(requests, CHUNK):
+            refuse_unsupported(self.teacher, part)
+            wanted = {self.teacher.key(request): request for request in part}
+            fresh = self.ledger.first_seen(list(wanted))
+            known = self.ledger.get(fresh)
+            for completion in known.values():
+                self.tally.add(completion, cached=True)
+            for key in fresh:
+                if key not in known:
+                    if self.control.stopped:
+                        return
+                    request = wanted[key]
+                    self.open[id(request)] = (key, request)
+                    yield request
+
+    def _store(self, group: Sequence[Answer]) -> None:
+        entries = []
+        for answer in group:
+            key, _ = self.open.pop(id(answer.request), ("", None))
+            key = key or self.teacher.key(answer.request)
+            if answer.completion is not None:
+                cost = self.control.budget.cost(answer.completion)
+                ticket = answer.ticket if answer.completion.metered else None
+                entries.append(Entry(key, answer.request, answer.completion, picodollars=cost, ticket=ticket))
+                self.tally.add(answer.completion)
+            elif answer.error is not None:
+                failed = Failed(answer.error.message, answer.error.hint)
+                entries.append(Entry(key, answer.request, failed=failed))
+                self.failures[failed.reason] += 1
+                self.tally.failed += 1
+        self.ledger.put(self.teacher.name, entries)
+
+    def _spend(self) -> Spend:
+        tally, budget = self.tally, self.control.budget
+        return Spend(
+            calls=tally.answered,
+            from_ledger=tally.cached,
+            input_tokens=tally.read,
+            output_tokens=tally.written,
+            usd=tally.usd,
+            failed=tally.failed,
+            failures=dict(self.failures.most_common()),
+            unknown=self.control.lost,
+            unknown_usd=dollars(budget.lost_picodollars) if budget.limited else None,
+        )
+
+
+def _silent(_tally: Tally) -> None:
     """The progress report of whoever wants none."""
 
 
-@contextmanager
-def _groups(teacher: Teacher, requests: list[Request]) -> Iterator[Iterator[Sequence[Answer]]]:
-    """The teacher's groups; closes them at once when storing fails, so that nothing more is sent or paid."""
-    groups = teacher.answer(requests) if requests else iter(())
+def _chunks(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    rest = iter(requests)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _loop_is_running() -> bool:
     try:
-        yield groups
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextmanager
+def _interrupts(control: Control) -> Iterator[None]:
+    """The first Ctrl-C sends nothing new and lets what is in flight end; the second one interrupts."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def first(_number: int, _frame: FrameType | None) -> None:
+        control.stopped = "interrupt"
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        notice("Finishing what is in flight; Ctrl-C again stops at once. Nothing that was answered is lost.")
+
+    signal.signal(signal.SIGINT, first)
+    try:
+        yield
     finally:
-        close = getattr(groups, "close", None)
-        if close is not None:
-            close()
-
-
-def _store(teacher: str, group: Sequence[Answer], ledger: Ledger) -> dict[str, Answer]:
-    """Write the group's completions, in one transaction, and return all its answers by key."""
-    answers = {answer.request.key(teacher): answer for answer in group}
-    pairs = [(a.request, a.completion) for a in answers.values() if a.completion is not None]
-    if pairs:
-        for key, completion in ledger.put(teacher, pairs).items():
-            answers[key] = Answer(answers[key].request, completion=completion)
-    return answers
-
-
-def _spend(answers: list[Answer], from_ledger: int, price: Price | None) -> Spend:
-    completions = [a.completion for a in answers if a.completion is not None]
-    failures = Counter(a.error.message for a in answers if a.error is not None)
-    read = sum(c.input_tokens for c in completions)
-    written = sum(c.output_tokens for c in completions)
-    return Spend(
-        calls=len(completions),
-        from_ledger=from_ledger,
-        input_tokens=read,
-        output_tokens=written,
-        usd=None if price is None else price.of(read, written),
-        failed=sum(failures.values()),
-        failures=dict(failures.most_common()),
-    )
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,13 +1,14 @@
-"""What every teacher offers."""
+"""What every teacher offers, and what the engine tells it while it works."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from preceptor.errors import TeacherError, UnsupportedSettingError
 from preceptor.records import Completion, Request
+from preceptor.teachers.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +18,29 @@ class Answer:
     request: Request
     completion: Completion | None = None
     error: TeacherError | None = None
+    ticket: int | None = None
+    """The budget's reservation that this answer settles, if the endpoint said what it counted."""
+
+
+@dataclass
+class Control:
+    """The engine's hand on a teacher that is working."""
+
+    budget: Budget = field(default_factory=Budget)
+    """Room for every request is taken here before it is sent."""
+    stopped: str = ""
+    """Why nothing new may be sent (`interrupt`, `budget`); empty: go on. What is in flight is finished all the same."""
+    wait_s: float = 0.0
+    """How long the endpoint has asked to wait, for people to see; 0 when it does not."""
+    lost: int = 0
+    """Requests so far whose end nobody knows."""
 
 
 class Teacher(Protocol):
     """A model that answers requests.
 
-    `answer` yields one `Answer` per request, in any order, as soon as each is there. A fault of one request is an
-    `Answer` with an error; a fault that all requests share (wrong key, unknown model) is raised.
+    A fault of one request is an `Answer` with an error; a fault that all requests share (wrong key, unknown model) is
+    raised, after the answers that came before it.
     """
 
     @property
@@ -34,14 +51,21 @@ class Teacher(Protocol):
     def accepts(self) -> frozenset[str]:
         """Names of the `Sampling` settings it can take."""
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[Sequence[Answer]]:
-        """Answer all requests, in groups: a group is stored in the ledger as a whole."""
+    def key(self, request: Request) -> str:
+        """Identity of the call in the ledger: the hash of all that decides the answer, in hexadecimal."""
+
+    def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
+        """Answer requests, in any order and in groups: a group is stored in the ledger as a whole.
+
+        The requests may come from a generator; a teacher that sends them one by one draws them one by one. After
+        `control.stopped` is set, requests that were not sent yet get no answer at all.
+        """
 
 
 def refuse_unsupported(teacher: Teacher, requests: Sequence[Request]) -> None:
     """Raise `UnsupportedSettingError` before anything is sent if a request has a setting the teacher cannot take."""
-    for request in requests:
-        unknown = sorted(set(request.sampling.asked()) - teacher.accepts)
+    for sampling in {request.sampling for request in requests}:
+        unknown = sorted(set(sampling.asked()) - teacher.accepts)
         if unknown:
             raise UnsupportedSettingError(
                 f"The teacher {teacher.name} cannot take the setting {unknown[0]!r}; nothing was sent.",

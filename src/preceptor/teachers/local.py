@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import TeacherError, UnsupportedSettingError
 from preceptor.records import Completion, Request, Sampling
-from preceptor.teachers.base import Answer
+from preceptor.teachers.base import Answer, Control
+from preceptor.teachers.budget import Reservation
 
 if TYPE_CHECKING:
     from preceptor.models.generate import Written
@@ -48,13 +49,18 @@ class LocalTeacher:
         """What generation with transformers takes."""
         return ACCEPTS
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[Sequence[Answer]]:
+    def key(self, request: Request) -> str:
+        """Hash of the request: item and draw are part of the noise."""
+        return request.key(self.name)
+
+    def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
         """Answer in chunks of prompts of similar length; a chunk is a group.
 
         The order depends on the requests alone and a chunk is stored as a whole, so a run that was killed goes on with
         the same chunks. Raises `ModelError` when the model cannot be loaded, `TeacherError` when a chunk does not fit
         into memory, and `UnsupportedSettingError` for `top_p` without a temperature.
         """
+        control, requests = control or Control(), list(requests)
         _refuse_idle_top_p(self.name, requests)
         if self._loaded is None:
             from preceptor.models.load import load_causal
@@ -67,7 +73,14 @@ class LocalTeacher:
             yield [Answer(request, error=_too_long(loaded)) for request in too_long]
         fitting = [a for a in asked if len(a.prompt) + a.request.sampling.max_tokens <= loaded.window]
         for chunk in _chunks(fitting, self._settings.batch_size):
-            yield self._write(loaded, chunk)
+            rooms = _reserve(control, chunk)
+            if control.stopped:
+                return
+            answers = self._write(loaded, chunk)
+            for room, answer in zip(rooms, answers, strict=True):
+                if answer.completion is not None:
+                    control.budget.settle(room, answer.completion)
+            yield [replace(answer, ticket=room.ticket) for room, answer in zip(rooms, answers, strict=True)]
 
     def _write(self, loaded: Loaded, chunk: list[_Asked]) -> list[Answer]:
         import torch
@@ -91,6 +104,24 @@ class LocalTeacher:
                 "Lower teacher.batch_size or teacher.max_tokens; what was answered is kept.",
             ) from error
         return [Answer(a.request, completion=_completion(w)) for a, w in zip(chunk, written, strict=True)]
+
+
+def _reserve(control: Control, chunk: list[_Asked]) -> list[Reservation]:
+    """Room in the budget for the whole chunk: a restart must form the same chunks, so it is written whole or not."""
+    rooms: list[Reservation] = []
+    for a in chunk:
+        room = (
+            None
+            if control.stopped
+            else control.budget.reserve(a.request.item, len(a.prompt), a.request.sampling.max_tokens)
+        )
+        if room is None:
+            for taken in rooms:
+                control.budget.release(taken)
+            control.stopped = control.stopped or "budget"
+            return []
+        rooms.append(room)
+    return rooms
 
 
 def _refuse_idle_top_p(name: str, requests: Sequence[Request]) -> None:

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
 
 from preceptor.errors import CredentialsError, TeacherError
-from preceptor.records import Completion, Request
+from preceptor.records import Completion, Request, Sampling, TokenLogprob
 
-RETRIED = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
-"""Statuses of a server that is overloaded or starting; 429 is a kind of its own."""
+RETRIED = frozenset({408, 409, 425, 500, 502, 504})
+"""Statuses of a server that failed for the moment, perhaps after the work was done."""
+
+OVERLOADED = frozenset({503, 529})
+"""Statuses of a server that is full or starting and did nothing; 429 is a kind of its own."""
 
 FINISHES: Mapping[str, str] = {
     "stop": "stop",
@@ -49,7 +55,9 @@ class Kind(StrEnum):
     GARBLED = "garbled"
     """A reply that is no chat completion."""
     BUSY = "busy"
-    """The server is overloaded or broken for the moment."""
+    """The server is broken for the moment."""
+    OVERLOADED = "overloaded"
+    """The server has too much to do (503, 529)."""
     LIMITED = "limited"
     """Too many requests (429)."""
     BROKEN = "broken"
@@ -81,6 +89,25 @@ class Endpoint:
     key_env: str
     key: SecretStr | None
     accepts: frozenset[str]
+    newer_max_tokens: bool = False
+    """Send `max_completion_tokens`: OpenAI's newer models refuse the older name."""
+    schema: bool = False
+    """Send a request's JSON schema as `response_format`."""
+
+    @property
+    def name(self) -> str:
+        """`MODEL at BASE_URL`."""
+        return f"{self.model} at {self.base_url}"
+
+    @property
+    def address(self) -> str:
+        """The base address."""
+        return self.base_url
+
+    @property
+    def url(self) -> str:
+        """Where requests are sent."""
+        return f"{self.base_url}/chat/completions"
 
     def headers(self) -> dict[str, str]:
         """HTTP headers of a request."""
@@ -91,11 +118,19 @@ class Endpoint:
 
     def body(self, request: Request) -> bytes:
         """The JSON to send. Settings that are None are left out, so that the endpoint's own defaults hold."""
-        settings = request.sampling.asked()
-        if "max_completion_tokens" in self.accepts:  # OpenAI's newer models refuse the older name
-            settings["max_completion_tokens"] = settings.pop("max_tokens")
-        messages = [asdict(message) for message in request.messages]
-        return json.dumps({"model": self.model, "messages": messages, **settings}).encode()
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        settings = _settings_json(
+            request.sampling,
+            request.draw,
+            request.schema if self.schema else "",
+            self.newer_max_tokens or "max_completion_tokens" in self.accepts,
+        )
+        text = f'{{"model": {_encode(self.model)}, "messages": {_encode(messages)}{settings}}}'
+        return text.encode("utf-8", "replace")
+
+    def read(self, request: Request, status: int, headers: Mapping[str, str], content: bytes) -> Completion | Failure:
+        """See `read_reply`."""
+        return read_reply(self, request, status, headers, content)
 
     def scrub(self, text: str) -> str:
         """The text without the key: some endpoints repeat it in their errors."""
@@ -107,6 +142,25 @@ class Endpoint:
         if self.key is None or len(self.key.get_secret_value()) < SCRUBBED_FROM_TEXT:
             return whole
         return self.scrub(whole)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # made once: json.dumps makes one for every call
+
+
+@lru_cache(maxsize=1024)  # a run's requests differ in little but their messages
+def _settings_json(sampling: Sampling, draw: int, schema: str, newer_max_tokens: bool) -> str:
+    """The part of the body after the messages: `, "max_tokens": 256, ...`."""
+    settings: dict[str, Any] = sampling.asked()
+    if newer_max_tokens:
+        settings["max_completion_tokens"] = settings.pop("max_tokens")
+    if draw and "seed" in settings:  # else an endpoint that honours seeds would give every draw alike
+        settings["seed"] += draw
+    if "logprobs" in settings:
+        settings |= {"logprobs": True, "top_logprobs": settings["logprobs"]}
+    if schema:
+        form = {"name": "answer", "strict": True, "schema": json.loads(schema)}
+        settings["response_format"] = {"type": "json_schema", "json_schema": form}
+    return "".join(f", {_encode(name)}: {_encode(value)}" for name, value in settings.items())
 
 
 def read_reply(
@@ -129,6 +183,8 @@ def read_reply(
     wait_s = _wait_asked_for(headers)
     if status == 429:
         return Failure(Kind.LIMITED, "The endpoint takes no more requests for now (status 429).", said, wait_s)
+    if status in OVERLOADED:
+        return Failure(Kind.OVERLOADED, f"The endpoint has too much to do (status {status}).", said, wait_s)
     if status in RETRIED:
         return Failure(Kind.BUSY, f"The endpoint failed with status {status}.", said, wait_s)
     kind = Kind.OWN if error.get("code") == "context_length_exceeded" else Kind.REFUSED
@@ -203,6 +259,36 @@ def _wait_asked_for(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+
+
+def exhausted_for(headers: Mapping[str, str]) -> float | None:
+    """Seconds until the limit renews whose rest is 0 by the rate headers; None when there is something left.
+
+    Read are OpenAI's `x-ratelimit-remaining-requests` and `-reset-requests` (`6m0s`) and the same of tokens, and
+    Anthropic's `anthropic-ratelimit-requests-remaining` and `-reset` (a time, RFC 3339).
+    """
+    waits = []
+    for kind in ("requests", "tokens"):
+        for left, reset in (
+            (f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}"),
+            (f"anthropic-ratelimit-{kind}-remaining", f"anthropic-ratelimit-{kind}-reset"),
+        ):
+            if headers.get(left, "").strip() == "0" and (wait := _until(headers.get(reset, "").strip())) is not None:
+                waits.append(wait)
+    return max(waits, default=None)
+
+
+def _until(text: str) -> float | None:
+    if parts := _DURATION.findall(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
 def _read_completion(endpoint: Endpoint, request: Request, parsed: Mapping[str, Any]) -> Completion | Failure:
     if not parsed:
         return Failure(
@@ -219,14 +305,48 @@ def _read_completion(endpoint: Endpoint, request: Request, parsed: Mapping[str, 
         )
     if choice.get("finish_reason") == "error":
         return Failure(Kind.BUSY, "The endpoint broke off the answer.", _said(endpoint, _error_of(choice), choice))
-    read, written = _tokens(parsed, "prompt_tokens"), _tokens(parsed, "completion_tokens")
+    usage = _table(parsed.get("usage"))
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    cached = min(read, _count(_table(usage.get("prompt_tokens_details")).get("cached_tokens")))
     finish = _finish(choice.get("finish_reason"), written, request.sampling.max_tokens)
     text = _text(message.get("content"))
     if text is None and isinstance(message.get("refusal"), str):
         text, finish = message["refusal"], "content_filter"
     if text is None and finish == "stop":
         return Failure(Kind.GARBLED, "The endpoint's reply holds an answer without text.")
-    return Completion(endpoint.clean(text or ""), finish, read, written)
+    logprobs = _logprobs(choice.get("logprobs"))
+    if request.sampling.logprobs is not None and text and not logprobs:
+        raise TeacherError(
+            f"The endpoint {endpoint.base_url} was asked for log-probabilities and gives none.",
+            "Remove teacher.logprobs, and logprobs from teacher.accepts.",
+        )
+    return Completion(endpoint.clean(text or ""), finish, read, written, cached_tokens=cached, logprobs=logprobs)
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int:
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _logprobs(value: Any) -> tuple[TokenLogprob, ...]:
+    """What stands in `choices[0].logprobs.content`; places that are malformed make the whole empty."""
+    content = _table(value).get("content")
+    if not isinstance(content, list):
+        return ()
+    try:
+        return tuple(
+            TokenLogprob(
+                str(place["token"]),
+                float(place["logprob"]),
+                {str(other["token"]): float(other["logprob"]) for other in place.get("top_logprobs") or ()},
+            )
+            for place in content
+        )
+    except (KeyError, TypeError, ValueError):
+        return ()
 
 
 def _text(content: Any) -> str | None:
@@ -237,12 +357,6 @@ def _text(content: Any) -> str | None:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         return "".join(text for text in texts if isinstance(text, str)) if any(texts) else None
     return None
-
-
-def _tokens(parsed: Mapping[str, Any], name: str) -> int:
-    usage = parsed.get("usage")
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) else 0
 
 
 def _finish(reason: Any, written: int, max_tokens: int) -> str:

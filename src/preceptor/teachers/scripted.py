@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from preceptor.errors import TeacherError
 from preceptor.records import Completion, Request
-from preceptor.teachers.base import Answer
+from preceptor.teachers.base import Answer, Control
 
 Script = Callable[[Request], str]
 
@@ -84,13 +84,20 @@ class ScriptedTeacher:
                 "repetition_penalty",
                 "frequency_penalty",
                 "presence_penalty",
+                "logprobs",
                 "seed",
             }
         )
 
-    def answer(self, requests: Sequence[Request]) -> Iterator[Sequence[Answer]]:
+    def key(self, request: Request) -> str:
+        """Hash of the request: the item and the draw decide the answer too."""
+        return request.key(self.name)
+
+    def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
         """One group per request."""
         for request in requests:
+            if control is not None and control.stopped:
+                return
             yield [self._answer(request)]
 
     def _answer(self, request: Request) -> Answer:
