@@ -322,7 +322,7 @@ def test_an_unknown_model_ends_the_run() -> None:
         pytest.raises(TeacherError, match=r"knows no model 'm'.*no such model"),
     ):
         answers(teacher(server, concurrency=2), requests(50))
-    assert len(server.seen) <= 2
+    assert len(server.seen) <= 5  # three in a row, and what was open
 
 
 def test_an_empty_account_ends_the_run() -> None:
@@ -332,7 +332,7 @@ def test_an_empty_account_ends_the_run() -> None:
         pytest.raises(TeacherError, match="no credit left"),
     ):
         answers(teacher(server, concurrency=1), requests(5))
-    assert len(server.seen) == 2
+    assert len(server.seen) == 4  # the answer, and three in a row
 
 
 def test_the_older_name_of_max_tokens_gets_the_remedy_as_hint() -> None:

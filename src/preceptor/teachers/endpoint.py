@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from preceptor.config import TeacherSettings
-from preceptor.errors import TeacherError, UnreachableError
+from preceptor.errors import CredentialsError, TeacherError, UnreachableError
 from preceptor.records import Completion, Request
 from preceptor.teachers.base import Answer, Control
 from preceptor.teachers.budget import Reservation
@@ -36,6 +36,9 @@ SILENT_REQUESTS = 4
 """So many requests in a row given up without any reply to any request in between: the endpoint hangs."""
 SAME_FAILURES = 8
 """So many equal failures before the first answer: the endpoint can answer none of the requests."""
+SHARED_FAILURES = 3
+"""So many replies in a row that blame what all requests share, without an answer between them, end the run: one alone
+may come from a gateway's bad moment."""
 GARBLED_ATTEMPTS = 3
 LONGEST_PAUSE_S = 600.0
 """A longer wait asked for by the endpoint (a daily limit) ends the run instead of looking like a hang."""
@@ -99,6 +102,7 @@ class Asking:
         self._replies = 0  # of any kind: somebody is there
         self._answers = 0
         self._silent = 0  # requests in a row that were given up without a reply to anybody
+        self._shared: list[TeacherError] = []  # since the last answer
         self._failures: Counter[str] = Counter()  # requests given up before the first answer, by reason
 
     def groups(self) -> Iterator[list[Answer]]:
@@ -144,6 +148,8 @@ class Asking:
                         workers.create_task(self._work(session))
             except BaseExceptionGroup as group:
                 raise group.exceptions[0] from None  # the first error; it stopped the other workers
+        if self._answers == 0 and self._shared:
+            raise self._shared[0]
 
     async def _work(self, session: aiohttp.ClientSession) -> None:
         for request in self._pending:  # shared by all workers: each draws the next one
@@ -169,6 +175,7 @@ class Asking:
             if isinstance(reply, Completion):
                 self._put(Answer(request, completion=reply, ticket=reserved.ticket))
                 self._answers += 1
+                self._shared.clear()
                 self._limiter.answered()
                 self._control.budget.settle(reserved, reply)
                 self._room.set()
@@ -191,7 +198,7 @@ class Asking:
 
     def _attempts(self, kind: Kind) -> int:
         full = 1 + self._settings.retries
-        if kind in (Kind.REFUSED, Kind.OWN):
+        if kind in (Kind.REFUSED, Kind.OWN, Kind.SHARED):
             return 1
         if kind is Kind.GARBLED:
             return min(GARBLED_ATTEMPTS, full)
@@ -259,12 +266,21 @@ class Asking:
         self._silent = 0
         if (pause := exhausted_for(response.headers)) is not None:
             self._pause(min(pause, LONGEST_PAUSE_S))
-        reply = dialect.read(request, response.status, response.headers, content)
+        try:
+            reply = dialect.read(request, response.status, response.headers, content)
+        except TeacherError as error:
+            return Failure(Kind.SHARED, error.message, error.hint, shared=error)
         return replace(reply, seconds=time.perf_counter() - began) if isinstance(reply, Completion) else reply
 
     def _given_up(self, request: Request, failure: Failure, *, silent: bool) -> Answer:
         """The request's error; raises instead when it shows that no other request would fare better."""
         error = TeacherError(failure.reason, f"({failure.said})" if failure.said else "")
+        if failure.shared is not None:
+            self._shared.append(failure.shared)
+            refused_key = isinstance(failure.shared, CredentialsError) and self._answers == 0
+            if refused_key or len(self._shared) >= SHARED_FAILURES:
+                raise failure.shared
+            return Answer(request, error=failure.shared)
         if silent:
             self._silent += 1
             if failure.kind is Kind.UNCONNECTED or self._silent >= SILENT_REQUESTS:

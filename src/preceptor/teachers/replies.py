@@ -52,6 +52,8 @@ class Kind(StrEnum):
     """The endpoint says that the request is wrong; perhaps all of them are."""
     OWN = "own"
     """Refused for what this one request holds, e.g. too long a text."""
+    SHARED = "shared"
+    """Refused for what every request to this endpoint has: the key, the model's name, the address, the credit."""
     GARBLED = "garbled"
     """A reply that is no chat completion."""
     BUSY = "busy"
@@ -78,6 +80,8 @@ class Failure:
     """What the endpoint said, without the key."""
     wait_s: float | None = None
     """How long the endpoint asks to wait."""
+    shared: TeacherError | None = None
+    """The error to raise when other requests fail alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +320,9 @@ def _read_completion(endpoint: Endpoint, request: Request, parsed: Mapping[str, 
         return Failure(Kind.GARBLED, "The endpoint's reply holds an answer without text.")
     logprobs = _logprobs(choice.get("logprobs"))
     if request.sampling.logprobs is not None and text and not logprobs:
-        raise TeacherError(
-            f"The endpoint {endpoint.base_url} was asked for log-probabilities and gives none.",
+        return Failure(
+            Kind.GARBLED,
+            "The endpoint was asked for log-probabilities and gives none.",
             "Remove teacher.logprobs, and logprobs from teacher.accepts.",
         )
     return Completion(endpoint.clean(text or ""), finish, read, written, cached_tokens=cached, logprobs=logprobs)
