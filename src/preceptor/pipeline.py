@@ -151,8 +151,9 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
     """Candidates of one strategy under one setting: the folder that holds them."""
     recipe = state.recipe
     strategy = make_strategy(name, dataset.task, recipe.augment)
-    requests = make_requests(strategy, dataset.train, recipe.teacher.sampling(), recipe.augment.draws)
-    inputs = {"requests": [r.key(teacher.name) for r in requests], "train": fingerprint(dataset.train)}
+    sampling, structured = recipe.teacher.sampling(), "schema" in teacher.accepts
+    requests = make_requests(strategy, dataset.train, sampling, recipe.augment.draws, structured=structured)
+    inputs = {"requests": [teacher.key(r) for r in requests], "train": fingerprint(dataset.train)}
     stage = Stage(state.folder / "augment" / setting / name, identity(VERSIONS["augment"], inputs))
     if not stage.done:
         with state.progress.task(f"augment: {teacher.name}, {name}, {setting}", len(requests)) as advance:

@@ -3,8 +3,8 @@
     python chaos_server.py '{"seed": 1, "faults": 0.3, "latency_s": 0.005}'
 
 prints its port. What happens to a request depends on the seed, its text and how often that text was asked, so an answer
-is a function of the payload and a fault passes when the request is tried again. `GET /books` tells per text how often it
-was asked, answered and charged for. Raw asyncio, because a server library would not send broken replies.
+is a function of the payload and a fault passes when the request is tried again. `GET /books` tells how often each text
+was asked and answered, and what was charged. Raw asyncio, because a server library would not send broken replies.
 """
 
 from __future__ import annotations
@@ -27,6 +27,19 @@ FAULTS = (
 )  # fmt: skip
 UNCHARGED = {"429", "429 retry-after", "503", "529", "redirect"}
 """As providers do: what was refused is not paid. What broke half-way may have been."""
+
+
+LATER = b'{"error": {"message": "later"}}'
+CANNED: dict[str, tuple[Any, ...]] = {
+    **{status: (LATER, int(status)) for status in ("429", "500", "502", "503", "529")},
+    "429 retry-after": (LATER, 429, "Retry-After: 0.05\r\n"),
+    "not utf-8": (b'{"choices": [{"message": {"content": "\xff\xfe"}}]}',),
+    "html": (b"<html><body>Bad gateway</body></html>", 200, "", "text/html"),
+    "empty choices": (b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 0}}',),
+    "wrong schema": (b'[{"generated_text": "of another kind of endpoint"}]',),
+    "redirect": (b"", 307, "Location: http://127.0.0.1:9/v1/chat/completions\r\n"),
+}
+"""Arguments of `Chaos.reply` for faults that are whole replies."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +126,8 @@ class Chaos(asyncio.Protocol):
 
     async def send(self, fault: str, body: dict[str, Any], answer: str) -> None:
         good = completion(body, answer)
-        if fault in ("500", "502", "503", "529", "429"):
-            self.reply(b'{"error": {"message": "later"}}', int(fault))
-        elif fault == "429 retry-after":
-            self.reply(b'{"error": {"message": "later"}}', 429, "Retry-After: 0.05\r\n")
+        if fault in CANNED:
+            self.reply(*CANNED[fault])
         elif fault == "reset":
             self.transport.abort()
         elif fault == "hang":
@@ -131,20 +142,8 @@ class Chaos(asyncio.Protocol):
             self.transport.close()
         elif fault == "not json":
             self.reply(good[:-30])
-        elif fault == "not utf-8":
-            self.reply(b'{"choices": [{"message": {"content": "\xff\xfe"}}]}')
-        elif fault == "html":
-            self.reply(b"<html><body>Bad gateway</body></html>", kind="text/html")
-        elif fault == "empty choices":
-            self.reply(b'{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 0}}')
-        elif fault == "length":
-            self.reply(completion(body, answer, "length"))
-        elif fault == "content_filter":
-            self.reply(completion(body, "", "content_filter"))
-        elif fault == "wrong schema":
-            self.reply(b'[{"generated_text": "of another kind of endpoint"}]')
-        elif fault == "redirect":
-            self.reply(b"", 307, "Location: http://127.0.0.1:9/v1/chat/completions\r\n")
+        elif fault in ("length", "content_filter"):
+            self.reply(completion(body, answer if fault == "length" else "", fault))
         else:
             self.reply(good, kind="text/plain" if fault == "wrong content type" else "application/json")
 
@@ -206,7 +205,8 @@ class ChaosServer:
 async def main(manner: Manner) -> None:
     books = Books()
     server = await asyncio.get_running_loop().create_server(lambda: Chaos(manner, books), "127.0.0.1", 0, backlog=1024)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 

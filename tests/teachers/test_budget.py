@@ -135,5 +135,5 @@ def test_money_without_a_price_is_an_error_and_never_free(tmp_path: Path) -> Non
             Budget(ledger, None, BudgetSettings(max_usd=1))
         request = Request((Message("user", "q"),), Sampling())
         ledger.put("t", [Entry("k", request, Completion("x"))])
-        with pytest.raises(RecipeError, match="1 calls in .* were made without a known price"):
+        with pytest.raises(RecipeError, match=r"1 calls in .* were made without a known price"):
             Budget(ledger, PRICE, BudgetSettings(max_usd=1))

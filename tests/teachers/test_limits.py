@@ -146,10 +146,16 @@ def test_a_limit_that_the_headers_call_used_up_is_waited_for(tmp_path: Path) -> 
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1.5s"}, 1.5),
         ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02),
         ({"x-ratelimit-remaining-requests": "7", "x-ratelimit-reset-requests": "6m0s"}, None),
-        ({"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "2001-01-01T00:00:00Z"}, 0),
+        (
+            {
+                "anthropic-ratelimit-requests-remaining": "0",
+                "anthropic-ratelimit-requests-reset": "2001-01-01T00:00:00Z",
+            },
+            0,
+        ),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "soon"}, None),
         ({}, None),
     ],
-)  # fmt: skip
+)
 def test_rate_headers(headers: dict[str, str], seconds: float | None) -> None:
     assert exhausted_for(headers) == (None if seconds is None else pytest.approx(seconds))

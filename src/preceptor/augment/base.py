@@ -16,6 +16,7 @@ from typing import Protocol
 
 import jinja2
 
+from preceptor.augment.structured import Parts, plain, schema_of
 from preceptor.config import AugmentSettings
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
@@ -69,6 +70,10 @@ class Strategy(Protocol):
     def prompt(self) -> Prompt:
         """The prompt file it uses."""
 
+    @property
+    def parts(self) -> Parts:
+        """What the answer consists of."""
+
     def ask(self, example: Example) -> tuple[Message, ...]:
         """The messages for one training item."""
 
@@ -88,10 +93,13 @@ class Candidates:
     """Reason -> number of answers without an example."""
 
 
-def make_requests(strategy: Strategy, items: Sequence[Example], sampling: Sampling, draws: int) -> list[Request]:
-    """One request per item and draw, in order."""
+def make_requests(
+    strategy: Strategy, items: Sequence[Example], sampling: Sampling, draws: int, *, structured: bool = False
+) -> list[Request]:
+    """One request per item and draw, in order; `structured`: with the JSON schema of the answer."""
+    schema = schema_of(strategy.parts) if structured else ""
     return [
-        Request(strategy.ask(item), sampling, item=f"{strategy.name}/{item.id}", draw=draw)
+        Request(strategy.ask(item), sampling, item=f"{strategy.name}/{item.id}", draw=draw, schema=schema)
         for item in items
         for draw in range(draws)
     ]
@@ -99,7 +107,7 @@ def make_requests(strategy: Strategy, items: Sequence[Example], sampling: Sampli
 
 def make_example(strategy: Strategy, parent: Example, draw: int, completion: Completion, teacher: str) -> Example:
     """Read one answer into an example that knows its parent, prompt, teacher and call; raises `Unreadable`."""
-    fields, label, changed = strategy.read(completion.text, parent)
+    fields, label, changed = strategy.read(plain(completion.text, strategy.parts), parent)
     return Example(
         id=f"{parent.id}-{strategy.name}-{draw}",
         fields=fields,

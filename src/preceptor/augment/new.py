@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from preceptor.augment.base import Prompt, Unreadable, context_fields, load_prompt, question_field
 from preceptor.augment.reading import first_line, part
+from preceptor.augment.structured import Parts
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
 from preceptor.records import Example, Message, Outcome
@@ -31,6 +32,11 @@ class New:
     def prompt(self) -> Prompt:
         """The prompt file."""
         return load_prompt("new-question.v1")
+
+    @property
+    def parts(self) -> Parts:
+        """A question, and an answer that is one of the labels."""
+        return {"question": (), "answer": self.task.labels}
 
     def ask(self, example: Example) -> tuple[Message, ...]:
         """The messages for one training item."""

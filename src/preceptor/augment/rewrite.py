@@ -8,6 +8,7 @@ from typing import Literal
 
 from preceptor.augment.base import Prompt, Unreadable, context_fields, load_prompt, question_field
 from preceptor.augment.reading import clean, first_line, part
+from preceptor.augment.structured import Parts
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
 from preceptor.records import Example, Message
@@ -49,6 +50,13 @@ class Rewrite:
     def prompt(self) -> Prompt:
         """The prompt file for what is rewritten."""
         return load_prompt(f"rewrite-{self.what}.v1")
+
+    @property
+    def parts(self) -> Parts:
+        """The reworded question, text, or question and answer."""
+        return {"question": {"question": ()}, "context": {"text": ()}, "pair": {"question": (), "answer": ()}}[
+            self.what
+        ]
 
     def ask(self, example: Example) -> tuple[Message, ...]:
         """The messages for one training item."""

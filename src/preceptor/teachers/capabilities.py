@@ -24,11 +24,9 @@ class Capabilities:
     """Its usual address; empty: the recipe must name it."""
     key_env: str = "OPENAI_API_KEY"
     accepts: frozenset[str] = STANDARD
-    """Names of the `Sampling` settings it takes."""
+    """Names of the `Sampling` settings it takes, and `schema`: `response_format` with a JSON schema."""
     newer_max_tokens: bool = False
     """`max_tokens` is called `max_completion_tokens` there."""
-    schema: bool = False
-    """It takes `response_format` with a JSON schema."""
     batch: bool = False
     """It has a batch interface."""
 
@@ -36,22 +34,22 @@ class Capabilities:
 ENDPOINTS: Mapping[str, Capabilities] = {
     # platform.openai.com/docs/api-reference/chat: max_tokens is deprecated, and refused by the reasoning models.
     "openai": Capabilities(
-        "https://api.openai.com/v1", accepts=STANDARD | {"logprobs"}, newer_max_tokens=True, schema=True, batch=True
+        "https://api.openai.com/v1", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True, batch=True
     ),
     # learn.microsoft.com/azure/ai-services/openai: /openai/v1 takes what OpenAI's own takes.
     "azure": Capabilities(
-        key_env="AZURE_OPENAI_API_KEY", accepts=STANDARD | {"logprobs"}, newer_max_tokens=True, schema=True, batch=True
+        key_env="AZURE_OPENAI_API_KEY", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True, batch=True
     ),
     # docs.together.ai/reference/chat-completions: logprobs has another form there and is left out.
     "together": Capabilities(
-        "https://api.together.xyz/v1", "TOGETHER_API_KEY", STANDARD | {"repetition_penalty"}, schema=True
+        "https://api.together.xyz/v1", "TOGETHER_API_KEY", STANDARD | {"repetition_penalty", "schema"}
     ),
     # docs.vllm.ai, OpenAI-compatible server, extra parameters.
-    "vllm": Capabilities(accepts=STANDARD | {"repetition_penalty", "logprobs"}, schema=True),
+    "vllm": Capabilities(accepts=STANDARD | {"repetition_penalty", "logprobs", "schema"}),
     # docs.ollama.com/openai
-    "ollama": Capabilities("http://127.0.0.1:11434/v1", accepts=STANDARD, schema=True),
+    "ollama": Capabilities("http://127.0.0.1:11434/v1", accepts=STANDARD | {"schema"}),
     # github.com/ggml-org/llama.cpp, tools/server: its repeat_penalty has another name and reach.
-    "llama.cpp": Capabilities(accepts=STANDARD | {"logprobs"}, schema=True),
+    "llama.cpp": Capabilities(accepts=STANDARD | {"logprobs", "schema"}),
     # `transformers serve` 5.23, tried: refuses a repetition penalty, says nothing and ignores it for logprobs.
     "transformers": Capabilities(accepts=STANDARD),
     "other": Capabilities(),

@@ -27,6 +27,8 @@ class OpenAITeacher(EndpointTeacher):
     def __init__(self, settings: TeacherSettings, *, first_wait_s: float = FIRST_WAIT_S) -> None:
         can = capabilities_of(settings)
         accepts = can.accepts | frozenset(settings.accepts)
+        if settings.structured == "off":
+            accepts -= {"schema"}
         endpoint = Endpoint(
             model=settings.model,
             base_url=address_of(settings),
@@ -34,7 +36,7 @@ class OpenAITeacher(EndpointTeacher):
             key=key_from_environment(settings) if settings.key_required else None,
             accepts=accepts,
             newer_max_tokens=can.newer_max_tokens,
-            schema=settings.structured == "auto" and (can.schema or "schema" in accepts),
+            schema="schema" in accepts,
         )
         super().__init__(endpoint, accepts, settings, first_wait_s)
 
