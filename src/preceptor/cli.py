@@ -76,11 +76,27 @@ def run(
             checked, folder=folder, base=path.parent, command=command, progress=Progress(quiet=quiet)
         )
     except KeyboardInterrupt:
-        typer.echo("Stopped. Finished stages are kept; the same command goes on from here.", err=True)
+        typer.echo(f"Stopped. What was finished or answered is kept; go on with:\n{command}", err=True)
         raise typer.Exit(130) from None
     for sentence in sentences(summary):
         typer.echo(sentence)
     typer.echo(f"Report: {(folder / 'report.html').resolve()}")
+
+
+@app.command()
+def estimate(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML), or the name of one that ships with the package.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run, whose answers so far are counted.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a key: teacher.max_tokens=64.")] = None,
+) -> None:
+    """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
+    from preceptor.config import find_recipe, load_recipe
+    from preceptor.pipeline import estimate as estimate_run
+
+    path = find_recipe(recipe)
+    checked = load_recipe(path, settings or [])
+    for sentence in estimate_run(checked, folder=out or Path("runs") / checked.name, base=path.parent):
+        typer.echo(sentence)
 
 
 @app.command()

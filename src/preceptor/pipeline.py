@@ -147,6 +147,32 @@ def augment_and_filter(state: Run) -> None:
                 filter_candidates(state, setting, dataset, name, folder, embed)
 
 
+def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
+    """What the run's teachers would take from here on, in sentences. Sends nothing and writes nothing."""
+    from preceptor.teachers.estimate import forecast, sentences
+    from preceptor.teachers.make import make_teacher
+
+    settings = recipe.teacher
+    teacher = make_teacher(settings.model_copy(update={"key_required": False}))
+    structured = "schema" in teacher.accepts
+    requests = [
+        request
+        for dataset in load_datasets(recipe.data, base).values()
+        for name in recipe.strategies
+        for request in make_requests(
+            make_strategy(name, dataset.task, recipe.augment),
+            dataset.train,
+            settings.sampling(),
+            recipe.augment.draws,
+            structured=structured,
+        )
+    ]
+    existing = folder / "ledger.sqlite"
+    with Ledger(existing if existing.exists() else ":memory:") as ledger:
+        made = forecast(teacher, requests, ledger, settings, price_of(settings))
+    return sentences(made, recipe.budget.max_usd, recipe.budget.max_tokens)
+
+
 def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teacher, ledger: Ledger) -> Path:
     """Candidates of one strategy under one setting: the folder that holds them."""
     recipe = state.recipe

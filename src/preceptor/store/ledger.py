@@ -102,6 +102,17 @@ class Spent(NamedTuple):
     """Number of calls without a price."""
 
 
+class Pace(NamedTuple):
+    """What a teacher's answers took, on the average."""
+
+    answers: int
+    seconds: float
+    """From sending to the whole answer; 0 where nobody measured it."""
+    output_tokens: float
+    tokens_per_byte: float
+    """Input tokens for each byte of the messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One end of a call, to be stored: an answer or a failure."""
@@ -250,16 +261,18 @@ class Ledger:
         except sqlite3.Error as error:
             raise self._sentence(error) from error
 
-    def pace(self, teacher: str) -> tuple[int, float, float]:
-        """Of a teacher's measured answers: their number, mean seconds and mean output tokens."""
+    def pace(self, teacher: str) -> Pace:
+        """What a teacher's answers took so far."""
+        bytes_read = (
+            "(SELECT sum(length(CAST(json_extract(value, '$.content') AS BLOB))) FROM json_each(request, '$.messages'))"
+        )
+        select = f"SELECT count(*), avg(seconds), avg(output_tokens), sum(input_tokens) * 1.0 / sum({bytes_read})"
         try:
-            count, seconds, written = self._db.execute(
-                "SELECT count(*), avg(seconds), avg(output_tokens) FROM calls WHERE teacher = ? AND seconds > 0",
-                (teacher,),
-            ).fetchone()
+            where = f"{select} FROM calls WHERE teacher = ? AND input_tokens > 0"
+            count, *means = self._db.execute(where, (teacher,)).fetchone()
         except sqlite3.Error as error:
             raise self._sentence(error) from error
-        return count, seconds or 0.0, written or 0.0
+        return Pace(count, *(mean or 0.0 for mean in means))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
