@@ -6,7 +6,6 @@ of labeller it is, the filter `agreement` does not know.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import NamedTuple
 
 from preceptor.data.base import Task
 from preceptor.filter.asking import Ask, draws_of
-from preceptor.records import Example, Outcome, Request, Sampling
+from preceptor.records import Example, Outcome, Request, Sampling, content_hash
 from preceptor.teachers.base import Answer
 from preceptor.teachers.prompt import Prompt, read_prompt
 
@@ -129,4 +128,4 @@ def cross_fitted(folds: Sequence[Fold]) -> Labeller:
 
 def _free(folds: Sequence[Fold], example: Example) -> Fold | None:
     free = [fold for fold in folds if not fold.trained_on.intersection((example.id, *example.parents))]
-    return free[zlib.crc32(example.id.encode()) % len(free)] if free else None
+    return free[int(content_hash(example.id)[:8], 16) % len(free)] if free else None

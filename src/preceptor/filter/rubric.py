@@ -7,7 +7,6 @@ with the source), answerable (from the source, with one of the labels), well_wri
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from preceptor.data.base import Task
 from preceptor.data.parsers import unread
 from preceptor.filter.asking import Ask
 from preceptor.filter.labels import NO_ANSWER
-from preceptor.records import Completion, Example, Outcome, Request, Sampling
+from preceptor.records import Completion, Example, Outcome, Request, Sampling, content_hash
 from preceptor.teachers.prompt import Prompt, read_prompt
 
 CRITERIA = ("faithful", "answerable", "well_written")
@@ -61,7 +60,7 @@ class TeacherJudge:
 
     def __call__(self, pairs: Sequence[Pair]) -> list[tuple[Rating, Rating]]:
         """Two requests for each pair; the seed and the candidate's id decide which order is asked first."""
-        firsts = [bool(zlib.crc32(f"{self.seed}/{candidate.id}".encode()) % 2) for candidate, _ in pairs]
+        firsts = [bool(int(content_hash([self.seed, candidate.id])[:8], 16) % 2) for candidate, _ in pairs]
         orders = [(pair, order) for pair, first in zip(pairs, firsts, strict=True) for order in (first, not first)]
         requests = [self._request(*pair, candidate_first=order) for pair, order in orders]
         ratings = [
