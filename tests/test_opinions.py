@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from preceptor.config import check_recipe
 from preceptor.data.load import load_datasets
 from preceptor.opinions import FOLDS, LABELS, Opinions
-from preceptor.records import Funnel, Request, RunSummary
+from preceptor.records import Example, Funnel, Request, RunSummary, content_hash, fingerprint
 from preceptor.store.stages import read_json
 from preceptor.store.tables import read_dropped, read_examples, read_rows
 from preceptor.teachers.scripted import ScriptedTeacher, follow_rules
@@ -280,3 +280,11 @@ def test_too_few_items_for_two_halves_is_one_sentence(demo_models: dict[str, Pat
     assert len(load_datasets(checked.data, tmp_path)["default"].train) == 1
     with pytest.raises(DataError, match="two halves of the training items, and there are only 1"):
         go(checked, tmp_path / "run")
+
+
+def test_a_weight_makes_other_training_data_and_a_weight_of_one_does_not() -> None:
+    example = Example("1", {"question": "Is it?"}, "yes")
+    assert fingerprint([example]) == content_hash(
+        [["1", {"question": "Is it?"}, "yes"]]
+    )  # as before there were weights
+    assert fingerprint([replace(example, weight=0.5)]) != fingerprint([example])
