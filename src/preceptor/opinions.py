@@ -252,7 +252,7 @@ class Opinions:
             said["agreement"] = {
                 "labeller": self._named,
                 "mode": settings.agreement.mode,
-                **agreement.counts(self.labelled, kept),
+                **agreement.counts(self.labelled, kept if settings.agreement.mode == "weight" else ()),
                 "check": _checked(self._check_items, self._labeller),
             }
         if self.rated:
