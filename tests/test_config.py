@@ -135,6 +135,23 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override: str, words: list[
         (["arms={}"], "at least one arm"),
         (["arms.none=['rewrite']"], "arms.none is the real data alone"),
         (["arms.untrained=[]"], "arms.untrained: this name means the student as it came"),
+        (["filter.agreement.labeller=other"], r"needs a table \[filter\.agreement\.teacher\]"),
+        (["filter.agreement.teacher.kind=scripted"], r"only for filter\.agreement\.labeller = .other."),
+        (["filter.agreement.student=small"], r"only for filter\.agreement\.labeller = .student."),
+        (["filter.agreement.draws=2"], "a vote needs an odd number"),
+        (["filter.agreement.draws=3"], "at temperature 0 all draws are alike"),
+        (["filter.agreement.draws=3", "filter.agreement.labeller=student"], "always gives the same answer"),
+        (
+            ["filter.agreement.labeller=other", "filter.agreement.teacher.temperature=0.5"],
+            r"filter\.agreement\.teacher\.temperature is not used there: set filter\.agreement\.temperature",
+        ),
+        (["filter.judge.teacher.top_p=0.5"], r"filter\.judge\.teacher\.top_p is not used there"),
+        (["filter.judge.teacher.preset=paper"], r"filter\.judge\.teacher\.preset is not used there"),
+        (
+            ["filter.chain=['agreement']", "filter.agreement.labeller=student", "filter.agreement.student=none"],
+            "no student 'none' is trained",
+        ),
+        (["filter.judge.teacher.modle=x"], r"unknown key 'filter\.judge\.teacher\.modle'"),
     ],
 )
 def test_what_cannot_go_together_is_one_sentence(overrides: list[str], problem: str, recipe: Path) -> None:
@@ -221,6 +238,18 @@ def test_yes_and_no_stay_words() -> None:
     checked = check_recipe(tomllib.loads(tomli_w.dumps(raw)), "here")
     assert checked.data.own is not None
     assert checked.data.own.labels == ("yes", "no")
+
+
+def test_the_labelling_student_is_the_one_named_or_the_first_of_the_setting(recipe: Path) -> None:
+    data = ["data.task=pubmedqa", "data.path=x", "data.settings=['reasoning-required', 'reasoning-free']"]
+    some = ["students.small.settings=['reasoning-free']", "filter.chain=['agreement']"]
+    found = load_recipe(recipe, [*data, *some, "filter.agreement.labeller=student"])
+    assert found.labelling_student("reasoning-free").name == "small"
+    assert found.labelling_student("reasoning-required").name == "large"
+    named = [*data, *some, "filter.agreement.labeller=student", "filter.agreement.student=small"]
+    with pytest.raises(RecipeError, match="no student 'small' is trained in the setting 'reasoning-required'"):
+        load_recipe(recipe, named)
+    assert load_recipe(recipe, [*named, "filter.chain=['drift']"])  # nobody labels
 
 
 def test_the_papers_preset_gives_way_to_what_the_recipe_says(recipe: Path) -> None:

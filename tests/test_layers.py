@@ -20,7 +20,8 @@ ALLOWED = {
     "teachers": BELOW_STAGES,
     **{stage: BELOW_STAGES | {stage, "data.base", "data.parsers"} for stage in STAGES},
     "doctor": BELOW_STAGES,
-    "pipeline": BELOW_STAGES | STAGES,
+    "opinions": BELOW_STAGES | STAGES,
+    "pipeline": BELOW_STAGES | STAGES | {"opinions"},
     "cli": GROUND | {"pipeline", "doctor", "report"},
 }
 

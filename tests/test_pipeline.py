@@ -445,7 +445,7 @@ def test_an_interrupt_and_an_unforeseen_full_disk_are_said_in_words(
     monkeypatch.setattr(pipeline, "run", stop)
     said = preceptor("run", file, "--out", tmp_path / "run")
     assert said.status == 130
-    assert "goes on from here" in said.err
+    assert f"go on with:\npreceptor run {file} --out {tmp_path / 'run'}" in said.err
     monkeypatch.setattr(pipeline, "run", full)
     one_sentence(preceptor("run", file, "--out", tmp_path / "run"), "/somewhere/report.html: no space left on device")
 

@@ -247,14 +247,102 @@ class LeakageSettings(Section):
     """Cosine of MiniLM embeddings from which a question counts as a test item's."""
 
 
+class AgreementSettings(Section):
+    """The `agreement` filter: somebody else answers each generated item from what a student would see."""
+
+    labeller: Literal["teacher", "other", "student"] = "teacher"
+    """`teacher`: the one that wrote the data; `other`: the one of `[filter.agreement.teacher]`; `student`: a student
+    of the recipe, trained on real items only and never on the item's own parent."""
+    teacher: TeacherSettings | None = None
+    """The other teacher. Its temperature and max_tokens are the ones below."""
+    student: str | None = None
+    """Name of the student; None: the first that is trained in the setting."""
+    mode: Literal["drop", "relabel", "weight"] = "drop"
+    """What becomes of a disagreement. `relabel`: the item takes the labeller's label. `weight`: the item counts in
+    training by the share of votes, or the probability, that its own label got."""
+    draws: int = Field(1, ge=1)
+    """Answers per item, an odd number: more than half of them make a label."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(32, ge=1)
+    min_share: float = Field(0.5, gt=0, le=1)
+    """`relabel`: share of votes, or probability, that the labeller's label needs to replace the item's."""
+    unread: Literal["drop", "keep"] = "drop"
+    """What becomes of an item whose answer gave no label: unparsed, refused, cut off, or no answer at all."""
+    check_items: int = Field(50, ge=0)
+    """Validation items that the labeller is asked about too, so that the report can say how far to trust it."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_other("agreement", self.teacher)
+        if (self.labeller == "other") != (self.teacher is not None):
+            raise ValueError(
+                'filter.agreement.labeller = "other" needs a table [filter.agreement.teacher]'
+                if self.teacher is None
+                else '[filter.agreement.teacher] is only for filter.agreement.labeller = "other"'
+            )
+        if self.student is not None and self.labeller != "student":
+            raise ValueError('filter.agreement.student is only for filter.agreement.labeller = "student"')
+        if self.draws % 2 == 0:
+            raise ValueError(f"filter.agreement.draws = {self.draws}: a vote needs an odd number")
+        if self.draws > 1 and self.labeller == "student":
+            raise ValueError("filter.agreement.draws: a trained student always gives the same answer; leave it at 1")
+        if self.draws > 1 and not self.temperature:
+            raise ValueError(
+                "filter.agreement.draws: at temperature 0 all draws are alike; set filter.agreement.temperature"
+            )
+        return self
+
+
+class JudgeSettings(Section):
+    """The `judge` filter: a teacher compares each generated item with its parent by a rubric, in both orders."""
+
+    teacher: TeacherSettings | None = None
+    """None: the one that wrote the data, which may well like its own words. Its temperature and max_tokens are the
+    ones below."""
+    min_score: float = Field(3.0, ge=1, le=5)
+    """What each criterion needs, as the mean of both orders."""
+    tolerance: int = Field(1, ge=0, le=4)
+    """A score may differ by so much between the orders; a pair with more is inconsistent."""
+    inconsistent: Literal["drop", "keep"] = "drop"
+    unread: Literal["drop", "keep"] = "drop"
+    """What becomes of a pair without a readable answer in each order."""
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(160, ge=1)
+    seed: Seed = 0
+    """Decides which order of a pair is asked first."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        _check_other("judge", self.teacher)
+        return self
+
+
+def _check_other(name: str, teacher: TeacherSettings | None) -> None:
+    """Refuse ways of writing in a teacher that only reads: they would be left unused without a word."""
+    for key in ("temperature", "top_p", "repetition_penalty", "frequency_penalty", "presence_penalty"):
+        if teacher is not None and getattr(teacher, key) is not None:
+            hint = f"set filter.{name}.temperature" if key == "temperature" else "leave it out"
+            raise ValueError(f"filter.{name}.teacher.{key} is not used there: {hint}")
+    if teacher is not None and teacher.preset != "default":
+        raise ValueError(f"filter.{name}.teacher.preset is not used there: leave it out")
+
+
 class FilterSettings(Section):
     """`[filter]`: which generated examples are dropped."""
 
-    chain: tuple[Literal["wellformed", "drift", "duplicates", "leakage"], ...] = FILTERS  # type: ignore[assignment]
+    chain: tuple[Literal["wellformed", "drift", "duplicates", "leakage", "agreement", "judge"], ...] = FILTERS  # type: ignore[assignment]
+    """`agreement` and `judge` ask a teacher or train a student, so they stand there only when a recipe names them."""
     wellformed: WellformedSettings = WellformedSettings()
     drift: DriftSettings = DriftSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     leakage: LeakageSettings = LeakageSettings()
+    agreement: AgreementSettings = AgreementSettings()
+    judge: JudgeSettings = JudgeSettings()
+
+    @property
+    def labelling_student(self) -> bool:
+        """Whether a student is trained to label generated items."""
+        return "agreement" in self.chain and self.agreement.labeller == "student"
 
 
 class TrainSettings(Section):
@@ -363,6 +451,9 @@ class Recipe(Section):
             )
         if "untrained" in self.arms:
             raise ValueError("arms.untrained: this name means the student as it came; choose another")
+        if self.filter.labelling_student:
+            for setting in self.data.settings or ("",):
+                self.labelling_student(setting)
         # One name may stand twice if the settings differ: the same student trained with other values.
         names = [(s.name, setting) for s in self.students for setting in s.settings or self.data.settings or ("",)]
         if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -379,6 +470,17 @@ class Recipe(Section):
     def strategies(self) -> tuple[str, ...]:
         """Strategies that some arm uses, in a fixed order."""
         return tuple(s for s in STRATEGIES if any(s in used for used in self.arms.values()))
+
+    def labelling_student(self, setting: str) -> StudentSettings:
+        """The student that labels generated items in a data setting; raises `ValueError` when there is none."""
+        name = self.filter.agreement.student
+        for student in self.students:
+            if name in (None, student.name) and (not student.settings or setting in student.settings):
+                return student
+        where = f" in the setting {setting!r}" if setting else ""
+        raise ValueError(
+            f"filter.agreement.student: {'no student' if name is None else f'no student {name!r}'} is trained{where}"
+        )
 
     def training_of(self, student: StudentSettings) -> TrainSettings:
         """`[train]` with the student's own keys over it."""
@@ -474,6 +576,8 @@ def _section_below(section: Any, part: str | int) -> Any:
         return StudentSettings
     if part == "own":
         return TaskSettings
+    if part == "teacher":
+        return TeacherSettings
     return section.model_fields[part].annotation
 
 

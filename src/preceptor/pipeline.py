@@ -16,7 +16,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,9 @@ from preceptor.data.load import load_datasets
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
+from preceptor.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.progress import Progress
-from preceptor.records import Example, Funnel, Row, RunSummary, Sample, Spend, content_hash
+from preceptor.records import Example, Funnel, Row, RunSummary, Sample, Spend, content_hash, fingerprint
 from preceptor.report.build import build
 from preceptor.report.table import as_table
 from preceptor.store.ledger import Ledger
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
     from preceptor.teachers.base import Teacher
 
-VERSIONS = {"augment": 2, "filter": 1, "train": 1, "evaluate": 1}
+VERSIONS = {"augment": 3, "filter": 1, "train": 1, "evaluate": 1}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
 
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
@@ -118,11 +119,6 @@ def load_data(state: Run) -> None:
         state.progress.say(f"data: {dataset.task.name}, {setting}, split {dataset.split}: {sizes}")
 
 
-def fingerprint(examples: Sequence[Example]) -> str:
-    """Hash of the contents of examples, in order."""
-    return content_hash([(e.id, dict(e.fields), e.label) for e in examples])
-
-
 def fingerprint_of(dataset: Dataset) -> dict[str, str]:
     """Hashes of the three parts."""
     return {name: fingerprint(part) for name, part in dataset.parts.items()}
@@ -141,10 +137,13 @@ def augment_and_filter(state: Run) -> None:
 
     with Ledger(state.folder / "ledger.sqlite") as ledger:
         teacher, embed = make_teacher(state.recipe.teacher), Embedder().embed
+        readers = make_readers(state.recipe, teacher)
         for setting, dataset in state.datasets.items():
             for name in strategies:
                 folder = augment(state, setting, dataset, name, teacher, ledger)
-                filter_candidates(state, setting, dataset, name, folder, embed)
+                place, version = state.folder / "filter" / setting / "labeller", VERSIONS["train"]
+                opinions = Opinions(state.recipe, setting, dataset, readers, ledger, state.progress, place, version)
+                filter_candidates(state, setting, dataset, name, folder, embed, opinions)
 
 
 def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
@@ -198,28 +197,36 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
     return stage.folder
 
 
-def filter_candidates(state: Run, setting: str, dataset: Dataset, name: str, augmented: Path, embed: Embedding) -> None:
+def filter_candidates(
+    state: Run, setting: str, dataset: Dataset, name: str, augmented: Path, embed: Embedding, opinions: Opinions
+) -> None:
     """Keep or drop each candidate of one strategy, with its reason."""
     candidates = read_examples(augmented / CANDIDATES)
     settings = state.recipe.filter
     inputs = {
         "candidates": fingerprint(candidates),
         "data": fingerprint_of(dataset),
-        "settings": settings.model_dump(mode="json"),
+        "settings": plain_settings(settings),
+        "opinions": opinions.identity,
     }
     stage = Stage(state.folder / "filter" / setting / name, identity(VERSIONS["filter"], inputs))
     parents = {item.id: item for item in dataset.train}
     if not stage.done:
-        context = FilterContext(dataset.task, parents, (*dataset.validation, *dataset.test), embed)
+        held_out = (*dataset.validation, *dataset.test)
+        context = FilterContext(dataset.task, parents, held_out, embed, opinions.label, opinions.compare)
         result = run_chain(make_chain(settings), candidates, context)
         with stage.build() as folder:
             write_filtered(folder, result)
+            opinions.write(folder, result.kept)
     filtered, asked = read_filtered(stage.folder, candidates), read_json(augmented / ASKED)
+    said = read_opinions(stage.folder)
     state.kept[setting, name] = filtered.kept
-    state.funnels.append(funnel(setting, name, asked, filtered, settings.chain))
+    counts = funnel(setting, name, asked, filtered, settings.chain)
+    state.funnels.append(replace(counts, agreement=said.agreement, judgement=said.judgement))
     state.samples.extend(samples(setting, name, filtered, parents))
-    old, new = state.spend.get(asked["teacher"]), spend_of(asked, state.calls, price_of(state.recipe.teacher))
-    state.spend[asked["teacher"]] = new if old is None else old.plus(new)
+    for record, its_price in [(asked, price_of(state.recipe.teacher)), *spends(said, opinions.readers)]:
+        old, new = state.spend.get(record["teacher"]), spend_of(record, state.calls, its_price)
+        state.spend[record["teacher"]] = new if old is None else old.plus(new)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")
 
 

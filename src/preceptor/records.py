@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,6 +52,15 @@ class Example:
     """What one person answered under the same conditions as the model, where the data set records it."""
     source: Source | None = None
     """How it was generated; None for real examples."""
+    weight: float = 1.0
+    """How much it counts in training, beside a real item's 1. Above 0."""
+    relabelled_from: str | None = None
+    """The label that it came with, where a filter gave it another one; None when it kept its label."""
+
+    @property
+    def given_label(self) -> str:
+        """The label that it came with: its parent's or its teacher's."""
+        return self.label if self.relabelled_from is None else self.relabelled_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,8 @@ class Verdict:
     """A short stable code such as `not_a_question`; empty when kept."""
     detail: str = ""
     """The evidence, e.g. the number that was lost or the similarity that was too low."""
+    example: Example | None = None
+    """The example as it goes on, where the filter changed its label or weight; None when it stays as it is."""
 
 
 KEEP = Verdict(kept=True)
@@ -325,6 +336,66 @@ class Row:
     """(seed, accuracy, macro-F1) of every trained model."""
 
 
+@dataclass(frozen=True, slots=True)
+class LabellerCheck:
+    """How well a labeller does on validation items, whose labels experts gave."""
+
+    n: int
+    """Items asked about."""
+    items: Mapping[str, int]
+    """By the experts' label."""
+    right: Mapping[str, int]
+    """Of those, where the labeller gave the same."""
+    accuracy: Estimate
+    floor_label: str
+    """The most frequent label of these items."""
+    floor: Estimate
+    """The accuracy of always giving it."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a labeller said about the candidates of one strategy that reached it."""
+
+    labeller: str
+    """Who it was, in words."""
+    mode: str
+    """What became of a disagreement: `drop`, `relabel`, `weight`."""
+    asked: Mapping[str, int]
+    """Candidates by the label that they came with."""
+    agreed: Mapping[str, int]
+    """Of those, where the labeller gave the same label."""
+    outcomes: Mapping[str, int]
+    """All its answers, several per candidate where it was asked for more: the four parse outcomes, `no_answer`."""
+    mean_weight: float | None = None
+    """Of the kept examples, with mode `weight`."""
+    check: LabellerCheck | None = None
+    """None when no validation item was asked about."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said about candidates beside their parents, each pair asked in both orders."""
+
+    judge: str
+    pairs: int
+    read: int
+    """Pairs with a readable answer in both orders."""
+    inconsistent: int
+    """Of those, pairs whose scores differ by more than the tolerance between the orders."""
+    decided: int
+    """Of those, pairs of which the judge preferred one text in each of the orders."""
+    flips: int
+    """Of the decided, pairs in which the order changed which text it preferred."""
+    first: int
+    """Of the 2 x `decided` preferences, how many went to the text that stood first."""
+    candidate_scores: Mapping[str, float]
+    """Mean score, 1 to 5, by criterion."""
+    parent_scores: Mapping[str, float]
+    outcomes: Mapping[str, int]
+    """Answers, two per pair: the four parse outcomes, `no_answer`."""
+
+
 @dataclass(frozen=True)
 class Funnel:
     """What became of one strategy's candidates under one setting."""
@@ -341,7 +412,18 @@ class Funnel:
     """Filter name -> reason -> count, in the order of the chain."""
     kept: int
     kept_by_label: Mapping[str, int]
+    """By the label that they came with, as in all counts by label here."""
     candidates_by_label: Mapping[str, int]
+    dropped_by_label: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    """Filter name -> reason -> label -> count, in the order of the chain."""
+    relabelled: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Label it came with -> label it was given by a filter -> number kept."""
+    agreement: Agreement | None = None
+    """What the labeller of the filter `agreement` said; None when it was not asked."""
+    judgement: Judgement | None = None
+    """What the judge of the filter `judge` said; None when it was not asked."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """The teacher's answers by the four parse outcomes; requests that failed have none."""
 
 
 @dataclass(frozen=True)
@@ -395,3 +477,9 @@ def content_hash(value: Any) -> str:
 
 
 _canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def fingerprint(examples: Iterable[Example]) -> str:
+    """Hash of all of examples, in order, that can change what is learnt from them."""
+    # A weight of 1 adds nothing, so that what was trained before there were weights is still found.
+    return content_hash([(e.id, dict(e.fields), e.label, *([e.weight] if e.weight != 1.0 else [])) for e in examples])

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from preceptor.records import (
     KEEP,
+    Agreement,
     Estimate,
     Example,
     Funnel,
     Interval,
+    Judgement,
+    LabellerCheck,
     Row,
     RunSummary,
     Sample,
@@ -176,6 +179,57 @@ def funnel(setting: str, **more: object) -> Funnel:
     return dataclasses.replace(made, **more)  # type: ignore[arg-type]
 
 
+def asked(setting: str) -> Funnel:
+    """A funnel whose last filters asked a labeller and a judge."""
+    made = funnel(setting)
+    last = {"agreement": {"disagrees": 14, "unparsed": 2}, "judge": {"judge_inconsistent": 5}}
+    by_label = {
+        "wellformed": {
+            "not_a_question": {"yes": 40, "no": 25, "maybe": 6},
+            "too_short": {"no": 22},
+            "refusal": {"no": 3},
+        },
+        "drift": {"low_similarity": {"yes": 110, "no": 40, "maybe": 18}, "copy": {"yes": 30, "no": 11}},
+        "agreement": {"disagrees": {"yes": 2, "no": 4, "maybe": 8}, "unparsed": {"yes": 2}},
+        "judge": {"judge_inconsistent": {"yes": 5}},
+    }
+    floor = Estimate(0.56, Interval(0.42, 0.69, method="wilson"))
+    check = LabellerCheck(
+        50,
+        {"yes": 28, "no": 17, "maybe": 5},
+        {"yes": 20, "no": 15, "maybe": 1},
+        Estimate(0.72, Interval(0.58, 0.83, method="wilson")),
+        "yes",
+        floor,
+    )
+    return dataclasses.replace(
+        made,
+        dropped={**made.dropped, **last},
+        dropped_by_label=by_label,
+        kept=40,
+        agreement=Agreement(
+            TEACHER,
+            "drop",
+            asked={"yes": 39, "no": 19, "maybe": 3},
+            agreed={"yes": 33, "no": 12},
+            outcomes={"answered": 59, "unparsed": 2},
+            check=check,
+        ),
+        judgement=Judgement(
+            TEACHER,
+            45,
+            41,
+            5,
+            20,
+            3,
+            22,
+            {"faithful": 4.25, "answerable": 3.5, "well_written": 4.0},
+            {"faithful": 4.0, "answerable": 4.75, "well_written": 4.5},
+            {"answered": 86, "refused": 4},
+        ),
+    )
+
+
 PROVENANCE = {
     "commit": {"id": "0f3c9a7d51", "dirty": False},
     "machine": {"processor": "2 cores", "memory_gb": 8.0, "accelerator": None},
@@ -259,7 +313,7 @@ def full() -> RunSummary:
             "test": TEST,
         },
         rows=tuple(rows),
-        funnels=(funnel(required), funnel(free)),
+        funnels=(funnel(required), asked(free)),
         samples=(*samples(required), *samples(free)),
         spend={TEACHER: Spend(900, 450, 132_411, 21_905, 0.0, 4, {"timeout": 4})},
         provenance=PROVENANCE,

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from invented_runs import MARKUP, TEACHER, full, funnel, hostile, plain, wide
+from invented_runs import MARKUP, TEACHER, asked, full, funnel, hostile, plain, wide
 
 from preceptor.errors import StorageError
-from preceptor.records import (
-    RunSummary,
-)
+from preceptor.records import Estimate, RunSummary
 from preceptor.report.build import build, render
 
 
@@ -217,6 +215,32 @@ def test_the_funnel_counts_from_asked_to_kept(full_page: Page) -> None:
     assert "do not add up" in Page(render(wide())).words
     unanswered = Page(render(dataclasses.replace(full(), funnels=(funnel("default", asked=455),)))).words
     assert "asked455 no answer−5 unreadable−19" in unanswered
+
+
+def test_labels_and_second_opinions_stand_below_their_funnel(full_page: Page) -> None:
+    words = full_page.words
+    assert "Label by label: what each filter left" in words
+    assert "maybe 484288 %2457 %1667 %16100 %" in words.replace("maybe48", "maybe 48")
+    assert words.index("agreement−16 disagrees 14") < words.index("A labeller (builtin:smollm2-135m-instruct)")
+    assert "may survive" in words
+    warned = dataclasses.replace(full(), funnels=(asked("default"),))
+    check = warned.funnels[0].agreement
+    assert check is not None
+    assert check.check is not None
+    low = dataclasses.replace(check.check, accuracy=Estimate(0.4))
+    weak = dataclasses.replace(warned.funnels[0], agreement=dataclasses.replace(check, check=low))
+    page = render(dataclasses.replace(full(), notice="", funnels=(weak,)))
+    assert re.search(r'<p class="notice">That is worse than always answering yes', page)
+
+
+def test_a_sample_shows_the_label_it_came_with_and_its_weight() -> None:
+    summary = full()
+    kept = summary.samples[0]
+    example = dataclasses.replace(kept.example, label="yes", relabelled_from="no", weight=2 / 3)
+    changed = dataclasses.replace(summary, samples=(dataclasses.replace(kept, example=example),))
+    words = Page(render(changed)).words
+    assert "label no yes (came as no, changed by the labeller) · weight 0.67" in words
+    assert "weight" not in Page(render(summary)).words
 
 
 def test_funnel_bars_are_as_long_as_their_counts() -> None:

@@ -67,7 +67,7 @@ def test_floor_human_data_and_seeds_are_said() -> None:
         "reasoning-free: 4 of 4 trained arms clear the floor, 0.552 [0.511, 0.593]; one person reached 0.900."
         in lines[1]
     )
-    assert lines[2] == "Of 900 requests to the teacher 862 gave an example, and 122 passed the filters (14 %)."
+    assert lines[2] == "Of 900 requests to the teacher 862 gave an example, and 101 passed the filters (11 %)."
     assert lines[3] == (
         "Each arm was trained 3 times, with different seeds; between seeds, accuracy varied by a standard "
         "deviation of up to 0.017."

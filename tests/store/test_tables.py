@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ REAL = Example("1", {"question": "Did it?", "context": "a\nb\tc"}, "yes", human=
 WRITTEN = Example(
     "1-rewrite-0", {"question": "Äußerst — “so”? 肿瘤 🙂", "context": ""}, "no", "rewrite", ("1",), source=SOURCE
 )
+WEIGHED = replace(WRITTEN, label="yes", weight=2 / 3, relabelled_from="no")
 PAIR = Example("1-pair", {"claim": 'quote " and \\ and {json}'}, "yes", "pair", ("1", "2"), source=SOURCE)
 
 
@@ -31,11 +33,18 @@ def loaded(cache: Path, *paths: Path) -> Any:
 
 
 @pytest.mark.parametrize(
-    "examples", [(), (REAL,), (WRITTEN,), (REAL, WRITTEN, PAIR)], ids=["none", "real", "written", "mixed"]
+    "examples", [(), (REAL,), (WRITTEN,), (REAL, WRITTEN, WEIGHED, PAIR)], ids=["none", "real", "written", "mixed"]
 )
 def test_examples_go_round(examples: tuple[Example, ...], tmp_path: Path) -> None:
     tables.write_examples(tmp_path / "x.parquet", examples)
     assert tables.read_examples(tmp_path / "x.parquet") == examples
+
+
+def test_files_without_weights_are_read_as_weight_one(tmp_path: Path) -> None:
+    tables.write_examples(tmp_path / "x.parquet", [REAL, WRITTEN])
+    older = pq.read_table(tmp_path / "x.parquet").drop_columns(["weight", "relabelled_from"])
+    pq.write_table(older, tmp_path / "old.parquet")
+    assert tables.read_examples(tmp_path / "old.parquet") == (REAL, WRITTEN)
 
 
 def test_the_order_of_fields_and_rows_stays(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from faulty_server import FaultyServer, Reply, Seen, good
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import CredentialsError, RecipeError, TeacherError, UnreachableError, UnsupportedSettingError
-from preceptor.records import Message, Request, Sampling
+from preceptor.records import Message, Request, Sampling, TokenLogprob
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
 from preceptor.teachers.base import Answer
@@ -69,6 +70,67 @@ def test_what_is_sent() -> None:
         "temperature": 0.8,
         "seed": 3,
     }
+
+
+def test_every_draw_has_a_seed_of_its_own() -> None:
+    asked = [replace(request("q0", seed=2**32 - 1), draw=draw) for draw in range(3)]
+    with FaultyServer() as server:
+        list(teacher(server, concurrency=1).answer(asked))
+    assert [seen.body["seed"] for seen in server.seen] == [2**32 - 1, 0, 1]
+
+
+def test_log_probabilities_are_recorded_and_missing_ones_are_an_error() -> None:
+    top = [{"token": "yes", "logprob": -0.1}, {"token": "no", "logprob": -2.5}]
+    content = [{"token": "yes", "logprob": -0.1, "top_logprobs": top}]
+    reply = good("yes")
+    reply.body["choices"][0]["logprobs"] = {"content": content}
+    asked = [request("q0", logprobs=2)]
+    with FaultyServer(lambda _: reply) as server:
+        (group,) = teacher(server, accepts=["logprobs"]).answer(asked)
+    assert server.seen[0].body["logprobs"] is True
+    assert server.seen[0].body["top_logprobs"] == 2
+    assert group[0].completion is not None
+    assert group[0].completion.logprobs == (TokenLogprob("yes", -0.1, {"yes": -0.1, "no": -2.5}),)
+    with FaultyServer(lambda _: good("yes")) as server:
+        (group,) = teacher(server, accepts=["logprobs"]).answer(asked)
+    assert group[0].error is not None
+    assert "asked for log-probabilities and gives none" in group[0].error.message
+
+
+def test_a_schema_is_sent_where_the_endpoint_takes_one() -> None:
+    schema = '{"type": "object"}'
+    asked = [replace(request("q0"), schema=schema)]
+    with FaultyServer() as server:
+        list(teacher(server, endpoint="vllm").answer(asked))
+        list(teacher(server, endpoint="vllm", structured="off").answer(asked))
+        list(teacher(server).answer(asked))
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": {"type": "object"}}}
+    assert [seen.body.get("response_format") for seen in server.seen] == [form, None, None]
+
+
+@pytest.mark.parametrize(
+    ("settings", "address", "accepts", "refuses"),
+    [
+        ({}, "https://api.openai.com/v1", "logprobs", "repetition_penalty"),
+        ({"endpoint": "together"}, "https://api.together.xyz/v1", "repetition_penalty", "logprobs"),
+        ({"endpoint": "ollama"}, "http://127.0.0.1:11434/v1", "seed", "repetition_penalty"),
+        ({"endpoint": "vllm", "base_url": "http://h/v1"}, "http://h/v1", "repetition_penalty", "nothing"),
+        ({"base_url": "https://x.openai.azure.com/openai/v1"}, "https://x.openai.azure.com/openai/v1", "schema", "x"),
+        ({"base_url": "http://h/v1"}, "http://h/v1", "temperature", "schema"),
+    ],
+)
+def test_what_an_endpoint_takes_is_known_by_its_name_or_host(
+    settings: dict[str, str], address: str, accepts: str, refuses: str
+) -> None:
+    made = OpenAITeacher(TeacherSettings.model_validate({"kind": "openai", "key_env": KEY_ENV, **settings}))
+    assert made.name.endswith(f" at {address}")
+    assert accepts in made.accepts
+    assert refuses not in made.accepts
+
+
+def test_an_endpoint_without_a_usual_address_needs_one() -> None:
+    with pytest.raises(RecipeError, match=r"teacher\.base_url is missing: endpoint 'vllm'"):
+        OpenAITeacher(TeacherSettings(kind="openai", endpoint="vllm", key_env=KEY_ENV))
 
 
 def test_an_answer_is_read_with_its_tokens() -> None:
@@ -452,7 +514,7 @@ def chat(number: int) -> Request:
 CHILD = """
 import sys
 from preceptor.config import TeacherSettings
-from preceptor.records import Message, Request, Sampling
+from preceptor.records import Message, Request, Sampling, TokenLogprob
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
 from preceptor.teachers.openai import OpenAITeacher

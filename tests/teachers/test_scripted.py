@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -74,6 +75,37 @@ def test_new_questions_have_one_of_the_labels_asked_for() -> None:
             assert re.fullmatch(r"Question: [A-Z].*\?", question)
             seen.add(label.removeprefix("Answer: "))
         assert seen == set(labels)
+
+
+def test_it_answers_its_own_new_questions_and_others_by_their_text() -> None:
+    def label(question: str, labels: str = "yes, no, maybe") -> str:
+        system = f"You reply with exactly one of these words and nothing more: {labels}."
+        user = f"Abstract: {TEXT}\nQuestion: {question}\nAnswer:"
+        ((given,),) = ScriptedTeacher().answer(
+            [Request((Message("system", system), Message("user", user)), Sampling())]
+        )
+        assert given.completion is not None
+        return given.completion.text
+
+    task = "Write a new question about the text. The answer is one of: yes, no, maybe.\nQuestion: <q>\nAnswer: <label>"
+    for draw in range(20):
+        written = answer(ScriptedTeacher(), f"Text: {TEXT}\n\n{task}", draw)
+        question, said = written.removeprefix("Question: ").split("\nAnswer: ")
+        assert label(question) == said
+    others = [label(f"Does number {i} help?") for i in range(40)]
+    assert set(others) == {"yes", "no", "maybe"}
+    assert others == [label(f"Does number {i} help?") for i in range(40)]
+    assert label("Does it?", "true") == "true"
+
+
+def test_it_scores_a_text_the_same_in_either_place() -> None:
+    def scores(first: str, second: str) -> dict[str, dict[str, int]]:
+        message = f"Version A:\nquestion: {first}\n\nVersion B:\nquestion: {second}\n\nScore each version from 1 to 5."
+        return json.loads(answer(ScriptedTeacher(), message))
+
+    one, other = scores("Is it?", "Was it?"), scores("Was it?", "Is it?")
+    assert (one["A"], one["B"]) == (other["B"], other["A"])
+    assert set(one["A"]) == {"faithful", "answerable", "well_written"}
 
 
 def test_it_always_says_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import tiny
 from preceptor.config import TrainSettings
 from preceptor.data.base import render_all
-from preceptor.train.batches import TrainingItem, count_steps, make_items, one_pass, stream
+from preceptor.train.batches import TrainingItem, count_steps, evened, make_items, one_pass, stream
 
 
 def items(count: int, longest: int = 40) -> list[TrainingItem]:
@@ -106,6 +107,16 @@ def test_items_are_the_rendered_prompt_and_the_label_that_ends(tiny_models: dict
         assert words.convert_ids_to_tokens(list(item.target)) == [example.label, "</s>"]
         assert tiny.TASK.labels[item.label] == example.label
         assert "drug yes" not in words.decode(item.prompt)  # the conclusion
+
+
+def test_the_weight_of_an_example_is_that_of_its_item(tiny_models: dict[str, Path]) -> None:
+    light = [replace(example, weight=0.25) for example in tiny.examples(3)]
+    made = make_items(tiny.open_tiny(tiny_models["bert"]), tiny.TASK, [*tiny.examples(1), *light])
+    assert [item.weight for item in made] == [1.0, 0.25, 0.25, 0.25]
+    even = [item.weight for item in evened(made)]
+    assert sum(even) / 4 == pytest.approx(1)
+    assert even[1] / even[0] == pytest.approx(0.25)
+    assert evened([]) == []
 
 
 def test_an_encoder_learns_the_label_and_not_a_text(tiny_models: dict[str, Path]) -> None:

@@ -15,7 +15,7 @@ import tiny
 from preceptor.config import TrainSettings
 from preceptor.errors import ModelError
 from preceptor.models.student import Student
-from preceptor.train.batches import TrainingItem, make_items
+from preceptor.train.batches import TrainingItem, evened, make_items
 from preceptor.train.loop import Fitted, Optimiser, _one_step, batch_loss, check, fit
 from preceptor.train.methods import attach
 
@@ -105,6 +105,45 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
         found.append(weights(student))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     assert not all(torch.equal(found[0][name], found[2][name]) for name in found[0])
+
+
+@pytest.mark.parametrize("kind", tiny.ARCHITECTURES)
+def test_the_loss_counts_each_item_by_its_weight(kind: str, tiny_models: dict[str, Path]) -> None:
+    student = tiny.open_tiny(tiny_models[kind])
+    made = make_items(student, tiny.TASK, tiny.examples(4))
+    single = [batch_loss(student, [item]).item() for item in made]
+    weighted = [dataclasses.replace(item, weight=w) for item, w in zip(made, (0.5, 1.0, 0.25, 2.0), strict=True)]
+    expected = sum(item.weight * loss for item, loss in zip(weighted, single, strict=True))
+    assert batch_loss(student, weighted).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_one_change_no_bit_and_equal_weights_change_nothing(
+    tiny_models: dict[str, Path], data: tuple[list[TrainingItem], list[TrainingItem]]
+) -> None:
+    train, held_out = data
+    assert evened(train) == train
+    found = []
+    for weight in (1.0, 0.3):
+        student = tiny.open_tiny(tiny_models["llama"])
+        fit(student, [dataclasses.replace(i, weight=weight) for i in train], held_out, settings(), steps=5, seed=1)
+        found.append(weights(student))
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_items_of_small_weight_are_learnt_less(
+    tiny_models: dict[str, Path], data: tuple[list[TrainingItem], list[TrainingItem]]
+) -> None:
+    """Half of the items say "yes" to what the other half says "no"; the weights decide."""
+    train, held_out = data
+    yes, no = ([i for i in train if i.label == k] for k in (0, 1))
+    told_no = [dataclasses.replace(i, prompt=p.prompt) for i, p in zip(no, yes, strict=True)]
+    for heavy, light, says in ((yes, told_no, 0), (told_no, yes, 1)):
+        student = tiny.open_tiny(tiny_models["llama"])
+        items = [*heavy, *(dataclasses.replace(i, weight=0.02) for i in light)]
+        fit(student, items, held_out, settings(learning_rate=3e-3, select="last"), steps=30, seed=1)
+        said = student.logprobs([i.prompt for i in yes]).argmax(axis=1)
+        assert (said == says).all()
 
 
 def constant_gradient_steps(student: Student, step: Any, count: int) -> None:

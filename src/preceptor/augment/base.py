@@ -6,57 +6,26 @@ training items only, and only the fields that the task lets a teacher see.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import Protocol
-
-import jinja2
 
 from preceptor.augment.structured import Parts, plain, schema_of
 from preceptor.config import AugmentSettings
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
 from preceptor.records import Completion, Example, Message, Request, Sampling, Source
+from preceptor.teachers.prompt import Prompt, read_prompt
 
 
 class Unreadable(Exception):  # noqa: N818 - not a fault of the program: one answer that gives no example
     """The answer holds no example; the message is a short stable reason such as `no_question`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A versioned prompt file of the package."""
-
-    name: str
-    """File name without its ending, e.g. `rewrite-question.v1`."""
-    text: str
-    hash: str
-    """First 16 hex digits of the SHA-256 of the text."""
-
-    def messages(self, **values: object) -> tuple[Message, ...]:
-        """Render to a system and a user message: the file's parts above and below its line `---`."""
-        # No autoescape: the output is a model's prompt, not a page.
-        environment = jinja2.Environment(
-            undefined=jinja2.StrictUndefined,
-            autoescape=False,  # noqa: S701
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        system, found, user = environment.from_string(self.text).render(**values).partition("\n---\n")
-        if not found:
-            return (Message("user", system.strip()),)
-        return (Message("system", system.strip()), Message("user", user.strip()))
-
-
-@cache
 def load_prompt(name: str) -> Prompt:
-    """Read a prompt file that ships with the package."""
-    text = (files("preceptor.augment") / "prompts" / f"{name}.jinja").read_text(encoding="utf-8")
-    return Prompt(name, text, hashlib.sha256(text.encode("utf-8")).hexdigest()[:16])
+    """Read a prompt file of the folder `prompts`."""
+    return read_prompt("augment", name)
 
 
 class Strategy(Protocol):
@@ -91,6 +60,8 @@ class Candidates:
     examples: list[Example] = field(default_factory=list)
     unreadable: Counter[str] = field(default_factory=Counter)
     """Reason -> number of answers without an example."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Answers by the four parse outcomes; an answer without an example is refused, cut off or unparsed."""
 
 
 def make_requests(

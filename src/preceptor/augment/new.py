@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preceptor.augment.base import Prompt, Unreadable, context_fields, load_prompt, question_field
+from preceptor.augment.base import Unreadable, context_fields, load_prompt, question_field
 from preceptor.augment.reading import first_line, part
 from preceptor.augment.structured import Parts
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
 from preceptor.records import Example, Message, Outcome
+from preceptor.teachers.prompt import Prompt
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from preceptor.augment.base import Prompt, Unreadable, context_fields, load_prompt, question_field
+from preceptor.augment.base import Unreadable, context_fields, load_prompt, question_field
 from preceptor.augment.reading import clean, first_line, part
 from preceptor.augment.structured import Parts
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
 from preceptor.records import Example, Message
+from preceptor.teachers.prompt import Prompt
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 
 from preceptor.augment.base import Candidates, Strategy, Unreadable, make_example
 from preceptor.config import BudgetSettings
+from preceptor.data.parsers import unread
 from preceptor.errors import TeacherError
-from preceptor.records import Example, Request, Spend
+from preceptor.records import Example, Outcome, Request, Spend
 from preceptor.store.ledger import Ledger
 from preceptor.store.stages import write_json
 from preceptor.store.tables import write_examples
@@ -53,8 +54,11 @@ def read_answers(strategy: Strategy, parents: Sequence[Example], answers: Sequen
             continue
         try:
             found.examples.append(make_example(strategy, parent, answer.request.draw, answer.completion, teacher))
+            outcome = Outcome.ANSWERED
         except Unreadable as reason:
             found.unreadable[str(reason)] += 1
+            outcome = unread(answer.completion.text, answer.completion.finish)
+        found.outcomes[str(outcome)] += 1
     return found
 
 
@@ -88,6 +92,7 @@ def write_candidates(folder: Path, teacher: str, asked: Asked, found: Candidates
             "asked": len(asked.answers),
             "teacher": teacher,
             "unreadable": dict(found.unreadable),
+            "outcomes": dict(found.outcomes),
             "spend": asdict(asked.spend),
             "calls": {
                 c.call: [c.input_tokens, c.output_tokens, c.cached_tokens] for a in asked.answers if (c := a.completion)

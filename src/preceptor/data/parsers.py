@@ -101,7 +101,7 @@ def parse_strict(text: str, labels: Sequence[str], *, marker: str, finish: str) 
     generation stopped: `stop`, `length` or `content_filter`. The label comes back spelled as in `labels`.
     """
     if finish == "content_filter":
-        return ParsedAnswer(Outcome.REFUSED)
+        return ParsedAnswer(unread(text, finish))
     plain = _plain(text)
     mentioned = False
     for part, first_wins in ((_after_marker(plain, marker), True), (plain, False)):
@@ -113,9 +113,15 @@ def parse_strict(text: str, labels: Sequence[str], *, marker: str, finish: str) 
             if label is not None:
                 return ParsedAnswer(Outcome.ANSWERED, label)
             break
-    if _REFUSAL.search(plain[:_REFUSAL_WINDOW]):
-        return ParsedAnswer(Outcome.REFUSED)
-    return ParsedAnswer(Outcome.CUT_OFF if finish == "length" and not mentioned else Outcome.UNPARSED)
+    # An answer that names labels and decides on none was not cut off before it came to the point.
+    return ParsedAnswer(unread(text, "stop" if mentioned else finish))
+
+
+def unread(text: str, finish: str) -> Outcome:
+    """What became of an answer in which nothing was found: refused, cut off or unparsed (rules 1 and 6)."""
+    if finish == "content_filter" or _REFUSAL.search(_plain(text)[:_REFUSAL_WINDOW]):
+        return Outcome.REFUSED
+    return Outcome.CUT_OFF if finish == "length" else Outcome.UNPARSED
 
 
 def parse_paper(text: str, labels: Sequence[str]) -> ParsedAnswer:

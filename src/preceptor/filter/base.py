@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Protocol
 
 from preceptor.data.base import Task
+from preceptor.filter.labels import Labeller
+from preceptor.filter.rubric import Compare
 from preceptor.models.embed import Embedding
 from preceptor.records import Example, Verdict
 
@@ -23,6 +25,10 @@ class FilterContext:
     """Validation and test items: nothing of theirs may reach the training data."""
     embed: Embedding
     """Sentence embeddings, usually an `Embedder`; called only when a filter needs one."""
+    label: Labeller | None = None
+    """Says what label an example should have; only `agreement` asks it."""
+    compare: Compare | None = None
+    """Scores examples beside their parents; only `judge` asks it."""
 
     @cached_property
     def held_out_by_id(self) -> dict[str, Example]:
@@ -70,7 +76,7 @@ class ChainResult:
     """What became of all candidates: `len(kept) + len(dropped)` is their number."""
 
     kept: list[Example]
-    """In the order of the candidates."""
+    """In the order of the candidates, with the labels and weights that filters gave them."""
     dropped: list[Dropped]
     """By filter in the order of the chain, then in the order of the candidates."""
     counts: dict[str, dict[str, int]]
@@ -92,7 +98,7 @@ def run_chain(filters: Sequence[Filter], candidates: Sequence[Example], context:
         staying: list[Example] = []
         for example, verdict in zip(kept, step.judge(kept, context), strict=True):
             if verdict.kept:
-                staying.append(example)
+                staying.append(verdict.example or example)
                 remarked[step.name] += bool(verdict.detail)
             else:
                 dropped.append(Dropped(example, step.name, verdict))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from preceptor.config import FilterSettings
+from preceptor.filter.agreement import Agreement
 from preceptor.filter.base import Filter
 from preceptor.filter.drift import Drift
 from preceptor.filter.duplicates import Duplicates
+from preceptor.filter.judge import Judge
 from preceptor.filter.leakage import Leakage
 from preceptor.filter.wellformed import Wellformed
 
@@ -16,6 +18,8 @@ _BUILD: dict[str, Callable[[FilterSettings], Filter]] = {
     "drift": lambda settings: Drift(settings.drift),
     "duplicates": lambda settings: Duplicates(settings.duplicates),
     "leakage": lambda settings: Leakage(settings.leakage),
+    "agreement": lambda settings: Agreement(settings.agreement),
+    "judge": lambda settings: Judge(settings.judge),
 }
 
 

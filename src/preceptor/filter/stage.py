@@ -43,18 +43,27 @@ def read_filtered(folder: Path, candidates: Sequence[Example]) -> Filtered:
 def funnel(setting: str, strategy: str, asked: Mapping[str, Any], filtered: Filtered, chain: Sequence[str]) -> Funnel:
     """Counts from request to kept example; `asked` is the augment stage's record."""
     reasons: dict[str, Counter[str]] = {step: Counter() for step in chain}
-    for _, step, verdict in filtered.dropped:
+    by_label: dict[str, dict[str, Counter[str]]] = {step: {} for step in chain}
+    for example, step, verdict in filtered.dropped:
         reasons[step][verdict.reason] += 1
+        by_label[step].setdefault(verdict.reason, Counter())[example.given_label] += 1
+    relabelled: dict[str, Counter[str]] = {}
+    for example in filtered.kept:
+        if example.relabelled_from is not None:
+            relabelled.setdefault(example.relabelled_from, Counter())[example.label] += 1
     return Funnel(
         setting=setting,
         strategy=strategy,
         asked=asked["asked"],
         candidates=len(filtered.candidates),
         unreadable=asked["unreadable"],
+        outcomes=asked.get("outcomes", {}),
         dropped={step: dict(counts) for step, counts in reasons.items()},
         kept=len(filtered.kept),
-        kept_by_label=dict(Counter(e.label for e in filtered.kept)),
+        kept_by_label=dict(Counter(e.given_label for e in filtered.kept)),
         candidates_by_label=dict(Counter(e.label for e in filtered.candidates)),
+        dropped_by_label={s: {r: dict(n) for r, n in found.items()} for s, found in by_label.items()},
+        relabelled={given: dict(n) for given, n in relabelled.items()},
     )
 
 

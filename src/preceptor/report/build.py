@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from preceptor.records import Estimate, Example, Funnel, Outcome, Row, RunSummary, Sample
 from preceptor.report import draw
+from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
 from preceptor.store.stages import write_text
 
@@ -47,7 +48,7 @@ def render(summary: RunSummary) -> str:
         sentences=sentences(summary),
         headlines=headlines(summary),
         settings=[_setting(summary, name) for name in settings(summary)],
-        funnels=[FunnelView(funnel, *_steps(funnel)) for funnel in summary.funnels],
+        funnels=[_funnel(funnel, summary.labels) for funnel in summary.funnels],
         samples=_sample_groups(summary.samples),
         trained=[row for row in summary.rows if row.kind == "arm"],
         unequal=_unequal_steps(summary.rows),
@@ -140,6 +141,8 @@ class FunnelView:
     steps: tuple[Step, ...]
     adds_up: bool
     """Whether the drops explain the way from the candidates to the kept."""
+    by_label: tuple[LabelRow, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,11 @@ def _interval_words(rows: Sequence[Row]) -> str:
             levels = (f"{100 * level:g}\N{NO-BREAK SPACE}% ({', '.join(names)})" for level, names in methods.items())
             said.append(f"of {what} {', '.join(levels)}")
     return "; ".join(said)
+
+
+def _funnel(funnel: Funnel, labels: Sequence[str]) -> FunnelView:
+    steps, adds_up = _steps(funnel)
+    return FunnelView(funnel, steps, adds_up, label_rows(funnel, labels), remarks(funnel, labels))
 
 
 def _steps(funnel: Funnel) -> tuple[tuple[Step, ...], bool]:

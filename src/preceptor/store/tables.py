@@ -12,16 +12,22 @@ from preceptor.records import Example, Outcome, Prediction, Source, Verdict
 
 
 def write_rows(
-    path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], lists: Sequence[str] = ()
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    lists: Sequence[str] = (),
+    numbers: Sequence[str] = (),
 ) -> None:
-    """Write dictionaries as parquet with the given columns: text, or lists of numbers in those named in `lists`.
+    """Write dictionaries as parquet with the given columns: text, but numbers in those named in `numbers`, and lists
+    of numbers in those named in `lists`.
 
     The types never depend on the values, so that files with and without rows or sources can be read together.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, pa.list_(pa.float64()) if name in lists else pa.string()) for name in columns])
+    kinds = dict.fromkeys(lists, pa.list_(pa.float64())) | dict.fromkeys(numbers, pa.float64())
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
     table = pa.table([[row.get(name) for row in rows] for name in columns], schema=schema)
     with pq.ParquetWriter(path, schema) as writer:
         if rows:  # a group of no rows cannot be read by `datasets`
@@ -40,7 +46,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-EXAMPLE_COLUMNS = ("id", "label", "origin", "parents", "human", "fields")
+EXAMPLE_COLUMNS = ("id", "label", "relabelled_from", "weight", "origin", "parents", "human", "fields")
 SOURCE_COLUMNS = ("strategy", "prompt", "prompt_hash", "teacher", "call", "finish", "changed")
 VERDICT_COLUMNS = ("filter", "reason", "detail")
 
@@ -49,6 +55,8 @@ def _example_row(example: Example) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": example.id,
         "label": example.label,
+        "relabelled_from": example.relabelled_from,
+        "weight": example.weight,
         "origin": example.origin,
         "parents": json.dumps(example.parents),
         "human": example.human,
@@ -75,13 +83,17 @@ def _example(row: Mapping[str, Any]) -> Example:
         parents=tuple(json.loads(row["parents"])),
         human=row["human"],
         source=source,
+        # Files of older versions have neither column.
+        weight=1.0 if row.get("weight") is None else row["weight"],
+        relabelled_from=row.get("relabelled_from"),
     )
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
     """Write examples, real or generated."""
     texts = sorted({f"text_{name}" for e in examples for name in e.fields})
-    write_rows(path, [_example_row(e) for e in examples], [*EXAMPLE_COLUMNS, *SOURCE_COLUMNS, *texts])
+    columns = [*EXAMPLE_COLUMNS, *SOURCE_COLUMNS, *texts]
+    write_rows(path, [_example_row(e) for e in examples], columns, numbers=["weight"])
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
@@ -96,7 +108,8 @@ def write_dropped(path: Path, dropped: Sequence[tuple[Example, str, Verdict]]) -
         {**_example_row(example), "filter": name, "reason": verdict.reason, "detail": verdict.detail}
         for example, name, verdict in dropped
     ]
-    write_rows(path, rows, [*VERDICT_COLUMNS, *EXAMPLE_COLUMNS, *SOURCE_COLUMNS, *texts])
+    columns = [*VERDICT_COLUMNS, *EXAMPLE_COLUMNS, *SOURCE_COLUMNS, *texts]
+    write_rows(path, rows, columns, numbers=["weight"])
 
 
 def read_dropped(path: Path) -> list[tuple[Example, str, Verdict]]:

@@ -158,7 +158,7 @@ def _settings_json(sampling: Sampling, draw: int, schema: str, newer_max_tokens:
     if newer_max_tokens:
         settings["max_completion_tokens"] = settings.pop("max_tokens")
     if draw and "seed" in settings:  # else an endpoint that honours seeds would give every draw alike
-        settings["seed"] += draw
+        settings["seed"] = (settings["seed"] + draw) % 2**32
     if "logprobs" in settings:
         settings |= {"logprobs": True, "top_logprobs": settings["logprobs"]}
     if schema:

@@ -2,11 +2,14 @@
 
 It rewords by a table of synonyms and a new opening, and asks new questions about a sentence of the text. Its wording
 is plain and its variety small; what it writes is well-formed, keeps numbers and negations, and is always the same.
+As a reader it knows the answers to its own new questions by their openings; any other label, and what it thinks of a
+text, it takes from the text's hash.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -55,6 +58,9 @@ _FIELD = re.compile(r"^(Question|Text|Answer|Known question):[ \t]*", re.MULTILI
 _TASK = re.compile(r"^(?:Rewrite|Write|Reply)\b", re.MULTILINE)
 """Where the text ends and what to do with it begins."""
 _LABELS = re.compile(r"The answer is one of: ([^.\n]+)")
+_LABELLING = re.compile(r"exactly one of these words and nothing more: (.+)\.\Z")
+_JUDGING = re.compile(r"^Version A:\n(.*)^Version B:\n(.*)^Score each version", re.MULTILINE | re.DOTALL)
+_OWN_QUESTIONS = {"yes": "Does the text state that", "no": "Does the text deny that", "maybe": "Is it certain beyond"}
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
 
@@ -112,10 +118,14 @@ class ScriptedTeacher:
 
 
 def follow_rules(request: Request) -> str:
-    """The answer of the built-in rules: a new question, or the last question, text or pair in other words."""
+    """The answer of the built-in rules: a label, scores, a new question, or the last text in other words."""
     message = _last_user(request)
+    if labelling := _LABELLING.search(request.messages[0].content):
+        return _label(message, labelling.group(1).split(", "))
+    if judging := _JUDGING.search(message):
+        return _judgement(*judging.groups())
     fields = _fields(message)
-    choice = int(hashlib.sha256(f"{request.item}\n{request.draw}".encode()).hexdigest(), 16)
+    choice = _hashed(f"{request.item}\n{request.draw}")
     if re.search(r"^Write a new question", message, re.MULTILINE):
         return _new_question(fields.get("Text", message), message, choice)
     if "Question" in fields and "Answer" in fields:
@@ -169,9 +179,26 @@ def _new_question(text: str, message: str, choice: int) -> str:
     sentences = [s for s in _SENTENCE.split(" ".join(text.split())) if len(s.split()) > 4] or [text]
     claim = _lowered(sentences[choice // len(labels) % len(sentences)]).rstrip(".")
     if label == "maybe":
-        question = f"Is it certain beyond this text that {claim}?"
+        question = f"{_OWN_QUESTIONS['maybe']} this text that {claim}?"
     elif label == "no":
-        question = f"Does the text deny that {claim}?"
+        question = f"{_OWN_QUESTIONS['no']} {claim}?"
     else:
-        question = f"Does the text state that {claim}?"
+        question = f"{_OWN_QUESTIONS['yes']} {claim}?"
     return f"Question: {question}\nAnswer: {label}"
+
+
+def _label(message: str, labels: Sequence[str]) -> str:
+    known = [label for label, opening in _OWN_QUESTIONS.items() if opening in message and label in labels]
+    return known[0] if known else labels[_hashed(message) % len(labels)]
+
+
+def _judgement(first: str, second: str) -> str:
+    """Scores of 3 to 5 that belong to a text, wherever it stands."""
+    criteria = ("faithful", "answerable", "well_written")
+    texts = {"A": first.strip(), "B": second.strip()}
+    scores = {name: {one: 3 + _hashed(f"{one}\n{text}") % 3 for one in criteria} for name, text in texts.items()}
+    return json.dumps(scores)
+
+
+def _hashed(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class TrainingItem:
     """What the model must say after the prompt, end-of-text included; empty for an encoder."""
     label: int
     """Index of the label."""
+    weight: float = 1.0
+    """How much its loss counts."""
 
     @property
     def length(self) -> int:
@@ -43,9 +45,17 @@ def make_items(student: Student, task: Task, examples: Sequence[Example]) -> lis
         for label in task.labels
     }
     return [
-        TrainingItem(tuple(prompt), targets[example.label], task.labels.index(example.label))
+        TrainingItem(tuple(prompt), targets[example.label], task.labels.index(example.label), example.weight)
         for prompt, example in zip(prompts, examples, strict=True)
     ]
+
+
+def evened(items: Sequence[TrainingItem]) -> list[TrainingItem]:
+    """The items with their weights scaled to a mean of 1, so that weights move attention between items and leave the
+    size of the steps alone. Where all weights are 1 they stay exactly 1.
+    """
+    mean = sum(item.weight for item in items) / max(len(items), 1)
+    return [replace(item, weight=item.weight / mean) for item in items]
 
 
 def one_pass(

@@ -21,7 +21,7 @@ from preceptor.config import TrainSettings
 from preceptor.errors import ModelError
 from preceptor.models.score import logits_at, pad
 from preceptor.models.student import Student
-from preceptor.train.batches import TrainingItem, stream
+from preceptor.train.batches import TrainingItem, evened, stream
 
 MAX_GRADIENT_NORM = 1.0
 OnStep = Callable[[int, int, float], None]
@@ -57,14 +57,14 @@ class Fitted:
 
 
 def batch_loss(student: Student, batch: Sequence[TrainingItem]) -> torch.Tensor:
-    """Sum over the batch's items of the negative log-likelihood of the answer: float32 scalar."""
+    """Sum over the batch's items of the negative log-likelihood of the answer, times the weight: float32 scalar."""
     loaded = student.loaded
     rows = [[*item.prompt, *item.target[:-1]] for item in batch]
     padded = pad(rows, loaded.tokenizer.pad_token_id, loaded.device)
     if student.head == "encoder":
         logits = student.model(input_ids=padded.ids, attention_mask=padded.mask).logits.float()
         labels = torch.tensor([item.label for item in batch], device=loaded.device)
-        return functional.cross_entropy(logits, labels, reduction="sum")
+        return _weighted_sum(logits, labels, batch)
     longest = max(len(item.target) for item in batch)
     # A shorter answer repeats its last position; the repeated ones are ignored by index -100.
     positions = torch.tensor(
@@ -76,7 +76,16 @@ def batch_loss(student: Student, batch: Sequence[TrainingItem]) -> torch.Tensor:
         device=loaded.device,
     )
     logits = logits_at(student.model, padded, positions)
-    return functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum")
+    return _weighted_sum(logits.flatten(0, 1), wanted.flatten(), batch)
+
+
+def _weighted_sum(logits: torch.Tensor, wanted: torch.Tensor, batch: Sequence[TrainingItem]) -> torch.Tensor:
+    """Weighted sum of the cross-entropy of rows, an equal number of neighbouring ones for each item."""
+    if all(item.weight == 1.0 for item in batch):
+        return functional.cross_entropy(logits, wanted, ignore_index=-100, reduction="sum")
+    losses = functional.cross_entropy(logits, wanted, ignore_index=-100, reduction="none")
+    weights = torch.tensor([item.weight for item in batch], device=losses.device)
+    return (losses.view(len(batch), -1).sum(dim=1) * weights).sum()
 
 
 class Optimiser:
@@ -126,12 +135,13 @@ def fit(
 ) -> Fitted:
     """Train for exactly `steps` optimiser steps and leave the selected weights in the student.
 
+    The loss is the mean over items, weighted by their weights, which are first scaled to a mean of 1.
     Deterministic given `seed` on one machine. Raises `ModelError` when the loss is no longer a number.
     """
     torch.manual_seed(seed)
     optimiser = Optimiser(student, settings, steps)
     _set_dropout(student, settings)
-    batches = stream(items, settings, seed)
+    batches = stream(evened(items), settings, seed)
     check_at = _check_points(steps, settings)
     best: tuple[float, list[torch.Tensor]] | None = None
     fitted = Fitted(steps, steps, trainable=sum(p.numel() for p in optimiser.weights))
