@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,15 @@ from pathlib import Path
 DEFAULT = Path.home() / ".cache" / "preceptor-bench"
 
 
-def python_with(name: str, requirements: Sequence[str], root: Path) -> Path:
-    """The interpreter of an environment below `root` that holds `requirements`.
+def python_with(requirements: Sequence[str], root: Path) -> Path:
+    """The interpreter of an environment below `root` that holds `requirements`, the peer itself first.
 
-    Its folder carries a hash of the requirements and of this Python's version, so that other ones are another
-    environment. A half-made one is made again. Exits with pip's last words when it cannot be made.
+    Its folder carries the peer's name and a hash of the requirements and of this Python's version, so that other ones
+    are another environment. A half-made one is made again. Exits with pip's last words when it cannot be made.
     """
     digest = hashlib.sha256("\n".join([platform.python_version(), *requirements]).encode()).hexdigest()[:8]
-    folder = root / f"{name}-{digest}"
+    peer = re.split(r"[^\w-]", requirements[0])[0]
+    folder = root / f"{peer}-{digest}"
     python, ready = folder / "bin" / "python", folder / ".ready"
     if ready.exists():
         return python

@@ -60,6 +60,7 @@ class Tool:
 
 BARE = Tool("bare", "runners.bare")
 OURS = Tool("preceptor", "runners.ours")
+CURATOR = ("bespokelabs-curator==0.1.31",)
 # openai is the newest at the time of writing: with distilabel twice as fast as the releases of distilabel's own time.
 # requests is imported by distilabel, which no longer gets it from its other requirements.
 PEERS = (
@@ -70,7 +71,8 @@ PEERS = (
         ("distilabel[openai]==1.5.3", "openai==3.57.0", "requests"),
         starts_at_call=False,
     ),
-    Tool("curator", "runners.with_curator", ("bespokelabs-curator==0.1.31",), starts_at_call=False),
+    Tool("curator", "runners.with_curator", CURATOR, starts_at_call=False),
+    Tool("curator-litellm", "runners.with_curator_litellm", CURATOR, starts_at_call=False),
 )
 
 
@@ -210,13 +212,13 @@ def summary(runs: Sequence[Timed]) -> dict[str, Any]:
 def table(figures: dict[str, dict[str, Any]]) -> str:
     """For people."""
     lines = [
-        f"{'':12}{'requests/s':>12}{'min':>8}{'max':>8}{'rounds':>8}{'client us':>11}{'stub us':>9}"
+        f"{'':16}{'requests/s':>12}{'min':>8}{'max':>8}{'rounds':>8}{'client us':>11}{'stub us':>9}"
         f"{'start-up s':>12}{'peak MiB':>10}{'in flight':>11}"
     ]
     for name, one in figures.items():
         rate = one["requests_per_s"]
         lines.append(
-            f"{name:12}{rate['median']:12.0f}{rate['min']:8.0f}{rate['max']:8.0f}{rate['rounds']:8d}"
+            f"{name:16}{rate['median']:12.0f}{rate['min']:8.0f}{rate['max']:8.0f}{rate['rounds']:8d}"
             f"{one['client_cpu_us_per_request']:11.0f}{one['stub_cpu_us_per_request']:9.0f}"
             f"{one['start_up_s']:12.2f}{one['peak_mib']:10.1f}{one['most_in_flight']:11d}"
         )
@@ -245,7 +247,7 @@ def main() -> None:
     here = Path(sys.executable)
     tools = [(BARE, here), (OURS, here)]
     if not options.quick:
-        tools += [(peer, python_with(peer.name, peer.requirements, options.envs)) for peer in PEERS]
+        tools += [(peer, python_with(peer.requirements, options.envs)) for peer in PEERS]
     with running_stub() as stub:
         timed = measure(tools, stub, options.count, options.rounds, options.peer_rounds)
         remembered = memory(here, stub, (options.count, options.many))
@@ -261,6 +263,7 @@ def main() -> None:
         "latency_s": LATENCY_S,
         "vs_distilabel": ratio(figures, "distilabel"),
         "vs_curator": ratio(figures, "curator"),
+        "vs_curator_litellm": ratio(figures, "curator-litellm"),
         "vs_openai": ratio(figures, "openai"),
         "vs_bare": ratio(figures, BARE.name),
         "memory_ratio": remembered["ratio"],

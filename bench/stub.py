@@ -2,7 +2,8 @@
 
 Speaks HTTP/1.1 with `asyncio.Protocol` and the standard library alone. Every POST to /v1/chat/completions is answered
 after a fixed latency with `runners.work.right_answer` of its last message. GET /stats says what has arrived since POST
-/reset. The port is printed; the process ends when its standard input is closed.
+/reset; what tools send on their own account (curator asks for the limits in a reply's headers) is answered and not
+counted. The port is printed; the process ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.work import right_answer
+from runners.work import OPENING, right_answer
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -95,11 +96,13 @@ class Connection(asyncio.Protocol):
     def _take(self, method: bytes, path: bytes, body: bytes) -> None:
         if (method, path) == (b"POST", b"/v1/chat/completions"):
             asked = json.loads(body)
-            if not asked["messages"]:  # curator asks so for the limits that a reply's headers may state
-                self._write(b"400 Bad Request", b'{"error": {"message": "no messages"}}')
-                return
-            self._stub.note(body)
-            self._loop.call_later(self._stub.latency_s, self._answer, completion(body, asked))
+            content = content_of(asked)
+            counted = content.startswith(OPENING)
+            if counted:
+                self._stub.note(body)
+            self._loop.call_later(
+                self._stub.latency_s, self._answer, completion(body, asked["model"], content), counted
+            )
         elif path == b"/stats":
             self._write(b"200 OK", json.dumps(self._stub.seen.stats()).encode())
         elif path == b"/reset":
@@ -108,8 +111,8 @@ class Connection(asyncio.Protocol):
         else:
             self._write(b"404 Not Found", b'{"error": {"message": "no such path"}}')
 
-    def _answer(self, content: bytes) -> None:
-        self._stub.seen.open -= 1
+    def _answer(self, content: bytes, counted: bool) -> None:
+        self._stub.seen.open -= counted
         self._write(b"200 OK", content)
 
     def _write(self, status: bytes, content: bytes) -> None:
@@ -118,18 +121,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(head % (status, len(content)) + content)
 
 
-def completion(body: bytes, asked: dict[str, Any]) -> bytes:
+def content_of(asked: dict[str, Any]) -> str:
+    """The last message's text, which some clients send in parts."""
+    content = asked["messages"][-1]["content"] if asked["messages"] else ""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+def completion(body: bytes, model: str, content: str) -> bytes:
     """The reply to a request, as OpenAI's reference describes it."""
-    content = asked["messages"][-1]["content"]
-    if not isinstance(content, str):  # some clients send parts
-        content = "".join(part["text"] for part in content)
     text = right_answer(content)
     read, written = len(content) // 4, len(text) // 4
     reply = {
         "id": "chatcmpl-" + hashlib.sha1(body, usedforsecurity=False).hexdigest()[:24],
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": asked["model"],
+        "model": model,
         "choices": [
             {
                 "index": 0,

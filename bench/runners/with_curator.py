@@ -1,4 +1,4 @@
-"""curator as its documentation shows it: an `LLM` of the backend `openai`, called with the prompts.
+"""curator with its backend `openai`, which its README names for endpoints that speak OpenAI's interface.
 
 Its limits of requests and tokens a minute are raised out of the way, so that only the number in flight counts. Its
 cache is on, in an empty folder, as the ledger is with us.
@@ -29,9 +29,14 @@ class Asker(curator.LLM):  # type: ignore[misc]
 
 def ask(job: work.Job, prompts: Iterable[str]) -> list[tuple[int, str]]:
     """One call over all prompts."""
+    return ask_through("openai", work.MODEL, job, prompts)
+
+
+def ask_through(backend: str, model: str, job: work.Job, prompts: Iterable[str]) -> list[tuple[int, str]]:
+    """The same for any backend."""
     asker = Asker(
-        model_name=work.MODEL,
-        backend="openai",
+        model_name=model,
+        backend=backend,
         generation_params={"max_tokens": work.MAX_TOKENS, "temperature": work.TEMPERATURE},
         backend_params={
             "base_url": job.base_url,
@@ -46,5 +51,7 @@ def ask(job: work.Job, prompts: Iterable[str]) -> list[tuple[int, str]]:
     return [(row["index"], row["text"]) for row in found.dataset]
 
 
+PACKAGES = ("bespokelabs-curator", "aiohttp", "litellm", "datasets")
+
 if __name__ == "__main__":
-    work.main(ask, ["bespokelabs-curator", "aiohttp", "litellm", "datasets"])
+    work.main(ask, PACKAGES)

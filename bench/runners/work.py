@@ -34,7 +34,10 @@ stroke
 WORDS = VOCABULARY.split()
 """Sixty-four words, from which made-up texts are drawn."""
 
-PROMPT = """Rewrite the question below so that it asks the same thing in other words. Keep every number, every \
+OPENING = "Rewrite the question below so that it asks the same thing in other words."
+"""How every request of the bench begins."""
+
+PROMPT = """{opening} Keep every number, every \
 negation and the direction of every comparison. Do not answer it, do not explain anything, and write one question only.
 
 Abstract {number}: {abstract}.
@@ -48,7 +51,7 @@ def prompt(index: int) -> str:
     """The request with this number: about 110 words, different from all others."""
     digest = hashlib.blake2b(b"prompt %d" % index, digest_size=64).digest()
     words = [WORDS[byte & 63] for byte in digest]
-    return PROMPT.format(number=index, abstract=" ".join(words), first=words[0], second=words[1])
+    return PROMPT.format(opening=OPENING, number=index, abstract=" ".join(words), first=words[0], second=words[1])
 
 
 def right_answer(content: str) -> str:
