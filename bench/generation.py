@@ -135,18 +135,19 @@ def run(tool: Tool, python: Path, stub: Stub, count: int, *, stream: bool = Fals
         command += ["--concurrency", str(CONCURRENCY), "--scratch", str(scratch), "--result", str(result)]
         command += ["--stream"] if stream else []
         started = time.monotonic()
-        with log.open("w") as output:
-            done = subprocess.run(
-                command,
-                cwd=scratch,
-                env=_environment(scratch),
-                stdout=output,
-                stderr=output,
-                timeout=LONGEST_S,
-                check=False,
-            )
-        if done.returncode:
-            sys.exit(f"{tool.name} failed:\n{log.read_text(errors='replace')[-3000:]}")
+        try:
+            with log.open("w") as output:
+                subprocess.run(
+                    command,
+                    cwd=scratch,
+                    env=_environment(scratch),
+                    stdout=output,
+                    stderr=output,
+                    timeout=LONGEST_S,
+                    check=True,
+                )
+        except subprocess.SubprocessError as error:
+            sys.exit(f"{tool.name} failed ({error}):\n{log.read_text(errors='replace')[-3000:]}")
         figures = json.loads(result.read_text(encoding="utf-8"))
     seen = stub.ask("/stats")
     if figures["right"] != count or seen["distinct"] != count or seen["requests"] != count:

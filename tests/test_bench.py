@@ -88,3 +88,34 @@ def test_the_requests_of_the_bench_are_all_different(work: ModuleType) -> None:
 
     assert len(prompts) == 4000
     assert len({work.right_answer(prompt) for prompt in prompts}) == 4000
+
+
+def test_a_peers_environment_is_made_once_and_made_again_when_it_is_half_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    environments = importlib.import_module("environments")
+    made: list[Path] = []
+    codes = [1, 0]
+
+    def pip(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        assert command[1:4] == ["-m", "pip", "install"]
+        assert command[-1] == "peer[extra]==1.0"
+        return subprocess.CompletedProcess(command, codes.pop(0), stdout="no such version")
+
+    def create(folder: Path, *, with_pip: bool) -> None:
+        assert with_pip
+        made.append(folder)
+        folder.mkdir()
+
+    monkeypatch.setattr(environments.venv, "create", create)
+    monkeypatch.setattr(environments.subprocess, "run", pip)
+
+    with pytest.raises(SystemExit, match="no such version"):
+        environments.python_with(["peer[extra]==1.0"], tmp_path)
+    first = environments.python_with(["peer[extra]==1.0"], tmp_path)
+    second = environments.python_with(["peer[extra]==1.0"], tmp_path)
+
+    assert first == second == made[0] / "bin" / "python"
+    assert made[0].name.startswith("peer-")
+    assert len(made) == 2
