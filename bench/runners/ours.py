@@ -1,0 +1,41 @@
+"""Preceptor's engine with the ledger on: `teachers.ask.ask` and the teacher behind an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import aiohttp  # noqa: F401 - the teacher imports it when it is first asked; nobody's imports are timed
+from runners import work
+
+import preceptor.teachers.openai  # noqa: F401 - as above
+from preceptor.config import TeacherSettings
+from preceptor.records import Message, Request
+from preceptor.store.ledger import Ledger
+from preceptor.teachers.ask import ask as ask_teacher
+from preceptor.teachers.make import make_teacher
+
+
+def ask(job: work.Job, prompts: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """Answers with every one of them in a fresh ledger file."""
+    settings = TeacherSettings(
+        kind="openai",
+        model=work.MODEL,
+        base_url=job.base_url,
+        key_required=False,
+        concurrency=job.concurrency,
+        max_tokens=work.MAX_TOKENS,
+        temperature=work.TEMPERATURE,
+        seed=None,
+    )
+    teacher, sampling = make_teacher(settings), settings.sampling()
+    requests = (Request((Message("user", prompt),), sampling, item=str(index)) for index, prompt in enumerate(prompts))
+    with Ledger(job.scratch / "ledger.sqlite") as ledger:
+        for answer in ask_teacher(teacher, list(requests), ledger).answers:
+            if answer.completion is not None:
+                yield int(answer.request.item), answer.completion.text
+        if ledger.count() != job.count:
+            raise RuntimeError(f"the ledger holds {ledger.count()} of {job.count} answers")
+
+
+if __name__ == "__main__":
+    work.main(ask, ["aiohttp"])

@@ -1,0 +1,121 @@
+"""The benches run. Their figures are not judged here: this machine may be doing anything else beside."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+Pairs = list[tuple[int, str]]
+
+
+def test_the_quick_bench_of_generation_checks_its_answers_and_ends_with_its_figures() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "generation.py"), "--quick"], capture_output=True, text=True, timeout=200
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert {name: tool["answers_right"] for name, tool in line["tools"].items()} == {"bare": 400, "preceptor": 400}
+    for tool in line["tools"].values():
+        assert tool["requests_per_s"]["median"] > 0
+        assert tool["client_cpu_us_per_request"] > 0
+        assert 1 < tool["most_in_flight"] <= line["concurrency"]
+        assert tool["versions"]["aiohttp"]
+    rates = {name: tool["requests_per_s"]["median"] for name, tool in line["tools"].items()}
+    assert line["vs_bare"] == pytest.approx(rates["preceptor"] / rates["bare"], abs=0.01)
+    assert (line["vs_distilabel"], line["vs_curator"]) == (None, None)  # no peer is installed for a test
+    assert line["memory_ratio"] > 0
+    assert set(line["memory"]["peak_mib"]) == {"400", "800"}
+    assert {"processor", "cores", "memory_gib"} <= set(line["machine"])
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """What runners share, asked for ten answers."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    options = ["--base-url", "none", "--count", "10", "--concurrency", "1", "--scratch", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["runner", *options, "--result", str(tmp_path / "result.json")])
+    return importlib.import_module("runners.work")
+
+
+def wrong(pairs: Pairs) -> Pairs:
+    return [*pairs[:-1], (9, "something else")]
+
+
+def missing(pairs: Pairs) -> Pairs:
+    return pairs[:-1]
+
+
+def twice(pairs: Pairs) -> Pairs:
+    return [*pairs, pairs[-1]]
+
+
+def swapped(pairs: Pairs) -> Pairs:
+    return [(1, pairs[0][1]), (0, pairs[1][1]), *pairs[2:]]
+
+
+def test_a_runner_counts_the_right_answers(work: ModuleType, tmp_path: Path) -> None:
+    def ask(_job: object, prompts: Iterable[str]) -> Pairs:
+        return [(index, work.right_answer(prompt)) for index, prompt in enumerate(prompts)]
+
+    work.main(ask, ["aiohttp"])
+
+    figures = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert figures["right"] == 10
+    assert figures["ended"] >= figures["called"]
+    assert 2**20 < figures["peak_bytes"] < 2**40
+
+
+@pytest.mark.parametrize("spoil", [wrong, missing, twice, swapped])
+def test_a_runner_fails_when_an_answer_is(work: ModuleType, spoil: Callable[[Pairs], Pairs]) -> None:
+    def ask(_job: object, prompts: Iterable[str]) -> Pairs:
+        return spoil([(index, work.right_answer(prompt)) for index, prompt in enumerate(prompts)])
+
+    with pytest.raises(SystemExit, match="of 10 answers are there and right"):
+        work.main(ask, ["aiohttp"])
+
+
+def test_the_requests_of_the_bench_are_all_different(work: ModuleType) -> None:
+    prompts = {work.prompt(index) for index in range(4000)}
+
+    assert len(prompts) == 4000
+    assert len({work.right_answer(prompt) for prompt in prompts}) == 4000
+
+
+def test_a_peers_environment_is_made_once_and_made_again_when_it_is_half_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    environments = importlib.import_module("environments")
+    made: list[Path] = []
+    codes = [1, 0]
+
+    def pip(command: list[str], **_options: object) -> subprocess.CompletedProcess[str]:
+        assert command[1:4] == ["-m", "pip", "install"]
+        assert command[-1] == "peer[extra]==1.0"
+        return subprocess.CompletedProcess(command, codes.pop(0), stdout="no such version")
+
+    def create(folder: Path, *, with_pip: bool) -> None:
+        assert with_pip
+        made.append(folder)
+        folder.mkdir()
+
+    monkeypatch.setattr(environments.venv, "create", create)
+    monkeypatch.setattr(environments.subprocess, "run", pip)
+
+    with pytest.raises(SystemExit, match="no such version"):
+        environments.python_with(["peer[extra]==1.0"], tmp_path)
+    first = environments.python_with(["peer[extra]==1.0"], tmp_path)
+    second = environments.python_with(["peer[extra]==1.0"], tmp_path)
+
+    assert first == second == made[0] / "bin" / "python"
+    assert made[0].name.startswith("peer-")
+    assert len(made) == 2
