@@ -104,7 +104,7 @@ class DataSettings(Section):
 class TeacherSettings(Section):
     """`[teacher]`: who writes the data."""
 
-    kind: Literal["local", "openai", "scripted"] = "local"
+    kind: Literal["local", "openai", "anthropic", "scripted"] = "local"
     model: str = "builtin:smollm2-135m-instruct"
     """A built-in model, a local folder, a hub name, or the endpoint's model name."""
     base_url: str = "https://api.openai.com/v1"
@@ -132,6 +132,29 @@ class TeacherSettings(Section):
     retries: int = Field(5, ge=0)
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
+    mode: Literal["live", "batch"] = "live"
+    """Endpoint: `batch` hands the requests in at the provider's batch interface: half the price, up to a day."""
+    wait: bool = False
+    """Batches: wait for them. Else the run ends when they are handed in, and the same command comes back for them."""
+    poll_s: float = Field(60.0, gt=0)
+    """Batches: seconds between two looks while waiting."""
+    batch_rounds: int = Field(3, ge=1)
+    """Batches: how many a request may be part of before it counts as failed; only failed requests go into another."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_kind(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("kind") != "anthropic":
+            return given
+        # Anthropic's interface takes no seed.
+        own = {"base_url": "https://api.anthropic.com/v1", "key_env": "ANTHROPIC_API_KEY", "seed": None}
+        return {**own, **given}
+
+    @model_validator(mode="after")
+    def _batches_need_an_endpoint(self) -> Self:
+        if self.mode == "batch" and self.kind not in ("openai", "anthropic"):
+            raise ValueError('teacher.mode = "batch" needs teacher.kind = "openai" or "anthropic"')
+        return self
 
     def sampling(self) -> Sampling:
         """The generation settings that are sent, the preset's values filled in where the recipe gives none."""
