@@ -187,7 +187,7 @@ class BatchBook:
         return [str(key) for (key,) in rows]
 
     def free(self, rounds: int) -> set[str]:
-        """Wanted keys that may be handed in: neither open nor at their end, and in fewer than `rounds` batches so far."""
+        """Wanted keys that may be handed in: not open, not at their end, and in fewer than `rounds` batches yet."""
         rows = self._rows(
             "SELECT key FROM wanted WHERE "
             "NOT EXISTS (SELECT 1 FROM items i WHERE i.key = wanted.key AND i.state IN ('open', 'answered', 'final')) "

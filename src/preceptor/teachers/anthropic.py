@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +20,15 @@ from preceptor.teachers.replies import Endpoint, Failure, Kind
 BASE_URL = "https://api.anthropic.com/v1"
 """Where /messages is appended, as /chat/completions is to OpenAI's."""
 
-VERSION = "2023-06-01"
-"""The only released version of the interface; sent with every request."""
+VERSION = "2026-10-21"
+"""The interface's version that is sent. It refuses the settings of `SAMPLED`, for every model."""
 
+OLD_VERSION = "2023-06-01"
+"""Sent with requests that hold a setting of `SAMPLED`: models up to Claude Opus 4.6 take it there."""
+
+SAMPLED = frozenset({"temperature", "top_p", "top_k"})
 STANDARD = frozenset({"max_tokens", "temperature", "top_p"})
-"""Settings that some model takes. Models after Claude Opus 4.6 refuse the last two, and many refuse both at once."""
+"""Settings that some model takes; later models refuse all but the first, and some take one of the other two at most."""
 
 FINISHES: Mapping[str, str] = {
     "end_turn": "stop",
@@ -77,11 +81,16 @@ class Limit:
     """Seconds until it is full again."""
 
 
-def headers(endpoint: Endpoint) -> dict[str, str]:
+def version(settings: Iterable[str]) -> str:
+    """The interface's version for a request, or for a batch of them, with settings of these names."""
+    return OLD_VERSION if SAMPLED.intersection(settings) else VERSION
+
+
+def headers(endpoint: Endpoint, request: Request) -> dict[str, str]:
     """HTTP headers of a request."""
-    found = {"Content-Type": "application/json", "anthropic-version": VERSION}
+    found = {"Content-Type": "application/json", "anthropic-version": version(request.sampling.asked())}
     if endpoint.key is not None:
-        found["x-api-key"] = endpoint.key.get_secret_value()
+        found["Authorization"] = f"Bearer {endpoint.key.get_secret_value()}"
     return found
 
 

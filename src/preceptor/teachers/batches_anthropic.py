@@ -51,7 +51,7 @@ class AnthropicBatches:
         self._client = self._anthropic.Anthropic(
             # Given a key, the client looks for none in the environment or in its own files.
             api_key=endpoint.key.get_secret_value() if endpoint.key is not None else "none",
-            default_headers=None if endpoint.key is not None else {"x-api-key": self._anthropic.Omit()},
+            default_headers=None if endpoint.key is not None else {"Authorization": self._anthropic.Omit()},
             base_url=endpoint.base_url.removesuffix("/v1"),
             timeout=timeout_s,
             # The key must not go to whatever host a reply names.
@@ -66,15 +66,17 @@ class AnthropicBatches:
         """One entry of the list."""
         return json.dumps({"custom_id": custom_id, "params": dialect.body(self._endpoint, request)}).encode()
 
-    def prepare(self, tag: str, items: Sequence[bytes]) -> object:
+    def prepare(self, tag: str, items: Sequence[bytes]) -> list[dict[str, Any]]:
         """Nothing is uploaded beforehand: the list itself."""
         return [json.loads(item) for item in items]
 
-    def create(self, tag: str, prepared: object) -> str:
+    def create(self, tag: str, prepared: list[dict[str, Any]]) -> str:
         """Create the batch: once, since the client's own retries might create it twice."""
+        version = dialect.version({name for item in prepared for name in item["params"]})
         with errors(self._anthropic, self._endpoint, "create a batch", creating=True):
-            client = self._client.with_options(max_retries=0)
-            batch = client.messages.batches.create(requests=prepared, timeout=SUBMIT_TIMEOUT_S)
+            batch = self._client.with_options(max_retries=0).messages.batches.create(
+                requests=prepared, timeout=SUBMIT_TIMEOUT_S, extra_headers={"anthropic-version": version}
+            )
         return str(batch.id)
 
     def find(self, entry: Entry, known: frozenset[str]) -> str | Found:

@@ -80,11 +80,11 @@ class OpenAIBatches:
             )
         return str(uploaded.id)
 
-    def create(self, tag: str, prepared: object) -> str:
+    def create(self, tag: str, prepared: str) -> str:
         """Create the batch: once, since the client's own retries might create it twice."""
         with errors(self._openai, self._endpoint, "create a batch", creating=True):
             batch = self._client.with_options(max_retries=0).batches.create(
-                input_file_id=str(prepared),
+                input_file_id=prepared,
                 endpoint=ENDPOINT,
                 completion_window="24h",
                 metadata={TAG: tag},

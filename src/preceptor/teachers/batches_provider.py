@@ -94,10 +94,10 @@ class Provider(Protocol):
     def item(self, custom_id: str, request: Request) -> bytes:
         """One request of a batch as the JSON that is sent."""
 
-    def prepare(self, tag: str, items: Sequence[bytes]) -> object:
+    def prepare(self, tag: str, items: Sequence[bytes]) -> Any:
         """Do what can be done before anything costs money, such as uploading a file."""
 
-    def create(self, tag: str, prepared: object) -> str:
+    def create(self, tag: str, prepared: Any) -> str:
         """Create the batch, in one attempt, and return its id.
 
         Raises `UnsureError` when it may exist in spite of an error, otherwise what refused it.
@@ -230,7 +230,7 @@ def same_host(address: str, other: str) -> bool:
 def gone(endpoint: Endpoint, batch: str) -> TeacherError:
     """The results of a batch that was paid for are no longer there."""
     return TeacherError(
-        f"The results of the batch {batch} at {endpoint.base_url} are no longer there: providers keep them for a month.",
+        f"The results of the batch {batch} at {endpoint.base_url} are gone: providers keep them for a month.",
         "They would have to be asked, and paid, again: for that, remove batches.sqlite from the run's folder when no "
         "other batch is under way.",
     )
