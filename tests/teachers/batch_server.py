@@ -65,7 +65,7 @@ class BatchServer:
     def __init__(
         self,
         *,
-        key: str = "sk-a-key-for-tests",
+        key: str | None = "sk-a-key-for-tests",
         models: tuple[str, ...] = ("m",),
         polls: int = 1,
         fate: Callable[[str, int], Fate] = lambda _text, _tries: Fate(),
@@ -74,6 +74,7 @@ class BatchServer:
         queue: int | None = None,
     ) -> None:
         self.key = key
+        """None: a server that takes no key, and refuses whoever sends one."""
         self.models = models
         self.polls = polls
         """Looks at a batch until it has ended."""
@@ -84,6 +85,8 @@ class BatchServer:
         """The fault that OpenAI's validation finds in every file."""
         self.queue = queue
         """Requests that OpenAI's queue takes at a time."""
+        self.listing_ages = False
+        """Whether a look at Anthropic's list counts as a look at each batch in it: time passes for all of them."""
         self.calls: list[Call] = []
         self.tries: Counter[str] = Counter()
         self.paid: Counter[str] = Counter()

@@ -41,7 +41,9 @@ class AnthropicSide:
 
     async def handle(self, request: web.Request) -> web.Response:
         # The provider takes either; the official client sends the second since its version 2.
-        sent = request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        sent = (
+            request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ") or None
+        )
         if sent != self.server.key:
             return fault("authentication_error", f"invalid x-api-key {sent}")
         if request.headers.get("anthropic-version") not in VERSIONS:
@@ -52,6 +54,9 @@ class AnthropicSide:
             case "POST", ["batches"]:
                 return self._create(request, (await request.json()).get("requests"))
             case "GET", ["batches"]:
+                if self.server.listing_ages:
+                    for name in self.batches:
+                        self._look(name)
                 return self._list(request)
             case "GET", ["batches", name] if name in self.batches:
                 return web.json_response(self._look(name))

@@ -26,8 +26,8 @@ class OpenAISide:
         self._numbers = itertools.count(1)
 
     async def handle(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != f"Bearer {self.server.key}":
-            sent = request.headers.get("Authorization", "nothing").removeprefix("Bearer ")
+        sent = request.headers["Authorization"].removeprefix("Bearer ") if "Authorization" in request.headers else None
+        if sent != self.server.key:
             return fault(401, f"Incorrect API key provided: {sent}.", code="invalid_api_key")
         parts = request.path.removeprefix("/v1/").split("/")
         match request.method, parts:
@@ -178,9 +178,10 @@ class OpenAISide:
 
     def _end(self, name: str, status: str) -> None:
         batch, out, errors = self.batches[name], [], []
+        by_hand = status == "cancelled"
         for line in self._lines(name):
             text = line["body"]["messages"][-1]["content"]
-            fate = self.server.decide(text) if status != "cancelled" else None
+            fate = None if by_hand else self.server.decide(text)
             if fate is None or fate.kind in ("expire", "cancel"):
                 ended = "expired" if fate is not None and fate.kind == "expire" else "cancelled"
                 status = ended

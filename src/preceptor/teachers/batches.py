@@ -15,22 +15,16 @@ What is under way stands in a `BatchBook` beside the run's ledger.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from preceptor.config import TeacherSettings
-from preceptor.errors import BatchPending, CredentialsError, RecipeError, TeacherError, UnreachableError
+from preceptor.errors import BatchPending, TeacherError, UnreachableError
 from preceptor.records import Completion, Request
 from preceptor.store.batches import BatchBook, End, Entry
 from preceptor.teachers.base import Answer
-from preceptor.teachers.batches_provider import Found, Look, NotCreatedError, Phase, Provider, UnsureError
+from preceptor.teachers.batches_provider import Found, Line, Look, NotCreatedError, Phase, Provider, UnsureError
 from preceptor.teachers.replies import Endpoint, Kind
 
 DISCOUNT = 0.5
@@ -248,34 +242,42 @@ class _Call:
         """Hand over the answers of a batch. Returns the error, if any, that every other request would meet too."""
         keys = {_custom_id(entry.tag, key): key for key in self._book.open_keys(entry.tag)}
         ends: dict[str, End] = {}
+        shared: list[TeacherError] = []
         group: list[Answer] = []
-        shared: TeacherError | None = None
-        for line in self._provider.results(entry.batch, look):
-            key = keys.pop(line.custom_id, None)
-            # What nobody wants now stays open: it may be wanted by a later call.
-            if key is None or key not in self._wanted:
-                continue
-            try:
-                read = self._provider.read(line, self._wanted[key])
-            except TeacherError as error:
-                shared, ends[key] = shared or error, End("void", error.message, error.hint)
-                continue
-            if isinstance(read, Completion):
-                ends[key] = End("answered")
-                group.append(Answer(self._wanted[key], completion=read))
-            else:
-                ends[key] = End("again" if read.kind in AGAIN else "final", read.reason, read.said)
-            if len(group) == GROUP:
+        try:
+            for line in self._provider.results(entry.batch, look):
+                key = keys.pop(line.custom_id, None)
+                if key is None or key not in self._wanted:
+                    continue  # what nobody wants now stays open: it may be wanted by a later call
+                ends[key], completion = self._end(line, self._wanted[key], shared)
+                if completion is not None:
+                    group.append(Answer(self._wanted[key], completion=completion))
+                if len(group) == GROUP:
+                    yield group
+                    group = []
+        except TeacherError:  # the download broke off: what there is of it is handed over
+            if group:
                 yield group
-                group = []
+            raise
         if group:
             yield group
         # From here on whoever asked has stored all of them.
         missing = End("again", "The batch ended without a result for the request.")
         ends.update((key, missing) for key in keys.values() if key in self._wanted)
-        shared = shared or self._same_failure(entry, ends)
+        error = shared[0] if shared else self._same_failure(entry, ends)
         self._book.collected(entry.tag, ends)
-        return shared
+        return error
+
+    def _end(self, line: Line, request: Request, shared: list[TeacherError]) -> tuple[End, Completion | None]:
+        """What became of a request; an error that others would meet too is added to `shared`."""
+        try:
+            read = self._provider.read(line, request)
+        except TeacherError as error:
+            shared.append(error)
+            return End("void", error.message, error.hint), None
+        if isinstance(read, Completion):
+            return End("answered"), read
+        return End("again" if read.kind in AGAIN else "final", read.reason, read.said), None
 
     def _same_failure(self, entry: Entry, ends: dict[str, End]) -> TeacherError | None:
         """The error of a batch in which everything failed for one lasting reason; its requests are free again."""
@@ -331,65 +333,3 @@ def _custom_id(tag: str, key: str) -> str:
 def _tries(end: End, tries: int) -> str:
     said = f"({end.said})" if end.said else ""
     return f"{said} (in {tries} batches)".strip() if tries > 1 else said
-
-
-# --- from a recipe ------------------------------------------------------------------------------------------------
-
-
-def make_batch_teacher(
-    settings: TeacherSettings, book_path: Path, say: Callable[[str], None] | None = None
-) -> BatchTeacher:
-    """The teacher that `[teacher]` with `mode = "batch"` describes; `book_path` is a file in the run's folder.
-
-    Raises `CredentialsError` when the key is missing, `RecipeError` when the address is none, `MissingPackageError`
-    when the provider's client is not installed.
-    """
-    kind: Literal["openai", "anthropic"] = "anthropic" if settings.kind == "anthropic" else "openai"
-    endpoint = _endpoint(settings, kind)
-    return BatchTeacher(
-        endpoint,
-        _provider(kind, endpoint, settings.timeout_s),
-        book_path,
-        wait=settings.wait,
-        poll_s=settings.poll_s,
-        rounds=settings.batch_rounds,
-        say=say,
-    )
-
-
-def _provider(kind: Literal["openai", "anthropic"], endpoint: Endpoint, timeout_s: float) -> Callable[[], Provider]:
-    from preceptor.teachers.batches_provider import load
-
-    load(kind)  # a missing package is known before anything is done
-    if kind == "anthropic":
-        from preceptor.teachers.batches_anthropic import AnthropicBatches
-
-        return lambda: AnthropicBatches(endpoint, timeout_s)
-    from preceptor.teachers.batches_openai import OpenAIBatches
-
-    return lambda: OpenAIBatches(endpoint, timeout_s)
-
-
-def _endpoint(settings: TeacherSettings, kind: str) -> Endpoint:
-    from preceptor.teachers import anthropic, openai
-
-    standard = anthropic.STANDARD if kind == "anthropic" else openai.STANDARD
-    parts = urlsplit(settings.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password or parts.query:
-        raise RecipeError(
-            f"teacher.base_url for {parts.hostname or 'the batches'} is not a plain address.",
-            f"Example: {anthropic.BASE_URL if kind == 'anthropic' else 'https://api.openai.com/v1'}",
-        )
-    key = os.environ.get(settings.key_env, "").strip()
-    if settings.key_required and (not key or not (key.isascii() and key.isprintable()) or " " in key):
-        raise CredentialsError(
-            f"The environment variable {settings.key_env} does not hold the key for {settings.base_url}.",
-            f"Run: export {settings.key_env}=...",
-        )
-    return Endpoint(
-        model=settings.model,
-        base_url=settings.base_url.rstrip("/"),
-        key_env=settings.key_env,
-        key=SecretStr(key) if settings.key_required else None,
-        accepts=standard | frozenset(settings.accepts),
-    )

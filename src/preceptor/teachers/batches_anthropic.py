@@ -54,6 +54,7 @@ class AnthropicBatches:
             default_headers=None if endpoint.key is not None else {"Authorization": self._anthropic.Omit()},
             base_url=endpoint.base_url.removesuffix("/v1"),
             timeout=timeout_s,
+            open_telemetry=False,  # a span may hold what is asked
             # The key must not go to whatever host a reply names.
             http_client=self._anthropic.DefaultHttpxClient(follow_redirects=False),
         )
