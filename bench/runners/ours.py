@@ -11,7 +11,7 @@ import preceptor.teachers.openai  # noqa: F401 - as above
 from preceptor.config import TeacherSettings
 from preceptor.records import Message, Request
 from preceptor.store.ledger import Ledger
-from preceptor.teachers.ask import ask as ask_teacher
+from preceptor.teachers.ask import answers_of, gather
 from preceptor.teachers.make import make_teacher
 
 
@@ -27,10 +27,15 @@ def ask(job: work.Job, prompts: Iterable[str]) -> Iterator[tuple[int, str]]:
         temperature=work.TEMPERATURE,
         seed=None,
     )
-    teacher, sampling = make_teacher(settings), settings.sampling()
-    requests = (Request((Message("user", prompt),), sampling, item=str(index)) for index, prompt in enumerate(prompts))
+    teacher, sampling = make_teacher(settings, job.scratch), settings.sampling()
+
+    def requests(texts: Iterable[str]) -> Iterator[Request]:
+        for index, text in enumerate(texts):
+            yield Request((Message("user", text),), sampling, item=str(index))
+
     with Ledger(job.scratch / "ledger.sqlite") as ledger:
-        for answer in ask_teacher(teacher, list(requests), ledger).answers:
+        gather(teacher, requests(prompts), ledger)
+        for answer in answers_of(teacher, requests(map(work.prompt, range(job.count))), ledger):
             if answer.completion is not None:
                 yield int(answer.request.item), answer.completion.text
         if ledger.count() != job.count:

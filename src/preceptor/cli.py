@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import preceptor
-from preceptor.errors import MissingPackageError, PreceptorError, StorageError
+from preceptor.errors import BatchPending, MissingPackageError, PreceptorError, StorageError
 
 OPTIONAL = frozenset({"torch", "transformers", "peft", "gguf", "safetensors", "accelerate"})
 """Packages of the extra `train`."""
@@ -138,7 +138,7 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Entry point: errors become one sentence and a hint on stderr, with exit status 1."""
+    """Entry point: errors become one sentence and a hint on stderr, with exit status 1; 75 means: later again."""
     try:
         app()
     except PreceptorError as error:
@@ -153,7 +153,7 @@ def main() -> None:
 
 
 def _fail(error: PreceptorError) -> None:
-    typer.echo(f"Error: {error.message}", err=True)
+    typer.echo(error.message if isinstance(error, BatchPending) else f"Error: {error.message}", err=True)
     if error.hint:
         typer.echo(error.hint, err=True)
-    sys.exit(1)
+    sys.exit(error.exit_status)

@@ -171,6 +171,18 @@ class TeacherSettings(Section):
             raise ValueError(f"teacher.kind = {kind!r} is not one of {', '.join(known)}")
         return kind
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_seed_where_none_is_taken(cls, given: Any) -> Any:
+        anthropic = isinstance(given, dict) and given.get("kind") == "anthropic"
+        return {"seed": None, **given} if anthropic else given
+
+    @model_validator(mode="after")
+    def _batches_need_an_endpoint(self) -> Self:
+        if self.mode == "batch" and self.kind not in ("openai", "anthropic"):
+            raise ValueError('teacher.mode = "batch" needs teacher.kind = "openai" or "anthropic"')
+        return self
+
     @property
     def remote(self) -> bool:
         """Whether prompts leave this program for an endpoint."""

@@ -12,10 +12,12 @@
     │   ├── CredentialsError         the key is missing or was refused
     │   ├── UnreachableError         nobody answers at the address (retryable)
     │   └── BudgetError              the budget is used up; what was answered is kept
-    └── StorageError         a file cannot be written: disk full, no permission
+    ├── StorageError         a file cannot be written: disk full, no permission
+    └── BatchPending         requests wait in batches at a provider; nothing is wrong
 
 Each error is one sentence for people plus a `hint` that says what to do. All survive pickling, because workers
-send them across processes. The command line prints them without a traceback and exits with status 1.
+send them across processes. The command line prints them without a traceback and exits with `exit_status`: 1, or
+75 where the same command is to be given again later.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class PreceptorError(Exception):
     """
 
     retryable: bool = False
+    exit_status: int = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -114,3 +117,11 @@ class StorageError(PreceptorError):
             f"Cannot write {path}: {reason.lower()}.",
             "Free space or choose another folder with --out. Finished stages are kept; the same command goes on.",
         )
+
+
+class BatchPending(PreceptorError):  # noqa: N818 - nothing is wrong
+    """Requests wait in batches at a provider; the same command comes back for them."""
+
+    retryable = True
+    exit_status = 75
+    """EX_TEMPFAIL of sysexits.h: a temporary state, try again."""

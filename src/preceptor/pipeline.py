@@ -27,6 +27,7 @@ from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, sp
 from preceptor.config import DataSettings, EvaluateSettings, Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets
+from preceptor.errors import BatchPending
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
@@ -136,14 +137,34 @@ def augment_and_filter(state: Run) -> None:
     from preceptor.teachers.make import make_teacher
 
     with Ledger(state.folder / "ledger.sqlite") as ledger:
-        teacher, embed = make_teacher(state.recipe.teacher), Embedder().embed
-        readers = make_readers(state.recipe, teacher)
-        for setting, dataset in state.datasets.items():
-            for name in strategies:
-                folder = augment(state, setting, dataset, name, teacher, ledger)
-                place, version = state.folder / "filter" / setting / "labeller", VERSIONS["train"]
-                opinions = Opinions(state.recipe, setting, dataset, readers, ledger, state.progress, place, version)
-                filter_candidates(state, setting, dataset, name, folder, embed, opinions)
+        teacher, embed = make_teacher(state.recipe.teacher, state.folder, state.progress.say), Embedder().embed
+        readers = make_readers(state.recipe, teacher, state.folder)
+        pairs = [(setting, name) for setting in state.datasets for name in strategies]
+        folders = augment_all(state, pairs, teacher, ledger)
+        for setting, name in pairs:
+            dataset = state.datasets[setting]
+            place, version = state.folder / "filter" / setting / "labeller", VERSIONS["train"]
+            opinions = Opinions(state.recipe, setting, dataset, readers, ledger, state.progress, place, version)
+            filter_candidates(state, setting, dataset, name, folders[setting, name], embed, opinions)
+
+
+def augment_all(
+    state: Run, pairs: Sequence[tuple[str, str]], teacher: Teacher, ledger: Ledger
+) -> dict[tuple[str, str], Path]:
+    """The folder of candidates of every setting and strategy.
+
+    Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
+    """
+    folders: dict[tuple[str, str], Path] = {}
+    pending: list[BatchPending] = []
+    for setting, name in pairs:
+        try:
+            folders[setting, name] = augment(state, setting, state.datasets[setting], name, teacher, ledger)
+        except BatchPending as waiting:
+            pending.append(waiting)
+    if pending:
+        raise pending[-1]  # its words count all batches
+    return folders
 
 
 def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
@@ -152,7 +173,7 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
     from preceptor.teachers.make import make_teacher
 
     settings = recipe.teacher
-    teacher = make_teacher(settings.model_copy(update={"key_required": False}))
+    teacher = make_teacher(settings.model_copy(update={"key_required": False}), folder)
     structured = "schema" in teacher.accepts
     requests = [
         request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -122,9 +123,9 @@ def test_a_script_of_ones_own() -> None:
 
 
 def test_recipes_make_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(make_teacher(TeacherSettings(kind="local", model="m")), LocalTeacher)
-    assert isinstance(make_teacher(TeacherSettings(kind="scripted")), ScriptedTeacher)
+    assert isinstance(make_teacher(TeacherSettings(kind="local", model="m"), Path()), LocalTeacher)
+    assert isinstance(make_teacher(TeacherSettings(kind="scripted"), Path()), ScriptedTeacher)
     with pytest.raises(CredentialsError, match="OPENAI_API_KEY"):
-        make_teacher(TeacherSettings(kind="openai"))
+        make_teacher(TeacherSettings(kind="openai"), Path())
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
-    assert isinstance(make_teacher(TeacherSettings(kind="openai")), OpenAITeacher)
+    assert isinstance(make_teacher(TeacherSettings(kind="openai"), Path()), OpenAITeacher)

@@ -124,6 +124,8 @@ class Entry:
     picodollars: int | None = None
     ticket: int | None = None
     """The reservation that this answer settles: it vanishes in the same transaction."""
+    settles: str = ""
+    """The same by the reservation's name."""
 
 
 class Ledger:
@@ -174,12 +176,12 @@ class Ledger:
         rows = self._where_key("SELECT key, reason, hint FROM failures", keys)
         return {key: Failed(reason, hint) for key, reason, hint in rows}
 
-    def _where_key(self, select: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+    def _where_key(self, select: str, keys: Sequence[str], column: str = "key") -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
         try:
             for start in range(0, len(keys), KEYS_PER_QUERY):
                 part = keys[start : start + KEYS_PER_QUERY]
-                found += self._db.execute(f"{select} WHERE key IN ({','.join('?' * len(part))})", part)
+                found += self._db.execute(f"{select} WHERE {column} IN ({','.join('?' * len(part))})", part)
         except sqlite3.Error as error:
             raise self._sentence(error) from error
         return found
@@ -226,12 +228,19 @@ class Ledger:
             self._db.executemany(
                 "DELETE FROM reservations WHERE ticket = ?", [(e.ticket,) for e in entries if e.ticket is not None]
             )
+            self._db.executemany(
+                "DELETE FROM reservations WHERE item = ?", [(e.settles,) for e in entries if e.settles]
+            )
 
     def reserve(self, item: str, tokens: int, picodollars: int | None) -> int:
         """Note that a request is about to be sent that costs so much at most; returns the reservation's number."""
         with self._transaction():
             insert = "INSERT INTO reservations (item, tokens, picodollars) VALUES (?, ?, ?)"
             return int(self._db.execute(insert, (item, tokens, picodollars)).lastrowid or 0)
+
+    def reserved(self, item: str) -> bool:
+        """Whether there is a reservation of this name."""
+        return bool(self._where_key("SELECT item FROM reservations", [item], "item"))
 
     def release(self, ticket: int) -> None:
         """Forget a reservation: the request is known to have cost nothing."""

@@ -184,7 +184,8 @@ class _Gathering:
             if answer.completion is not None:
                 cost = self.control.budget.cost(answer.completion)
                 ticket = answer.ticket if answer.completion.metered else None
-                entries.append(Entry(key, answer.request, answer.completion, picodollars=cost, ticket=ticket))
+                settles = answer.settles if answer.completion.metered else ""
+                entries.append(Entry(key, answer.request, answer.completion, None, cost, ticket, settles))
                 self.tally.add(answer.completion)
             elif answer.error is not None:
                 failed = Failed(answer.error.message, answer.error.hint)

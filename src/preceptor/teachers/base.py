@@ -20,6 +20,8 @@ class Answer:
     error: TeacherError | None = None
     ticket: int | None = None
     """The budget's reservation that this answer settles, if the endpoint said what it counted."""
+    settles: str = ""
+    """Instead of a ticket, the name of a reservation that outlives the call that made it (batches)."""
 
 
 @dataclass

@@ -104,6 +104,15 @@ class Budget:
         self._in_flight.add(tokens, picodollars)
         return Reservation(ticket, tokens, picodollars)
 
+    def reserve_once(self, item: str, input_bound: int, output_bound: int) -> bool:
+        """Like `reserve`, for a request that may be in flight over several runs: kept until its answer is stored.
+
+        `item` names the reservation; where there is one of that name already, it holds.
+        """
+        if self._ledger is not None and self.limited and self._ledger.reserved(item):
+            return True
+        return self.reserve(item, input_bound, output_bound) is not None
+
     def release(self, reservation: Reservation) -> None:
         """The request cost nothing: it was refused, or never sent."""
         if reservation.ticket is not None and self._ledger is not None:

@@ -56,9 +56,10 @@ ENDPOINTS: Mapping[str, Capabilities] = {
 }
 
 ANTHROPIC = Capabilities(
-    "https://api.anthropic.com", "ANTHROPIC_API_KEY", frozenset({"max_tokens", "temperature", "top_p"}), batch=True
+    "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", frozenset({"max_tokens", "temperature", "top_p"}), batch=True
 )
-"""platform.claude.com/docs/en/api/messages: no seed, no penalties, no log-probabilities."""
+"""platform.claude.com/docs/en/api/messages: no seed, no penalties, no log-probabilities; later models refuse all but
+`max_tokens`."""
 
 HOSTS = {"api.openai.com": "openai", "api.together.xyz": "together"}
 AZURE = (".openai.azure.com", ".services.ai.azure.com")

@@ -67,7 +67,7 @@ class Dialect(Protocol):
     def url(self) -> str:
         """Where requests are sent."""
 
-    def headers(self) -> dict[str, str]:
+    def headers(self, request: Request) -> dict[str, str]:
         """HTTP headers of a request, the key among them."""
 
     def body(self, request: Request) -> bytes:
@@ -140,7 +140,6 @@ class Asking:
             timeout=timeout,
             connector=aiohttp.TCPConnector(limit=0),  # the limiter decides
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._dialect.headers(),
         ) as session:
             try:
                 async with asyncio.TaskGroup() as workers:
@@ -254,7 +253,9 @@ class Asking:
         began = time.perf_counter()
         try:
             # Redirects are not followed: the key would go to whatever host the reply names.
-            async with session.post(dialect.url, data=body, allow_redirects=False) as response:
+            async with session.post(
+                dialect.url, data=body, headers=dialect.headers(request), allow_redirects=False
+            ) as response:
                 content = await _content(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Failure(Kind.UNCONNECTED, "Nobody could be reached at the endpoint.", dialect.scrub(_cause(error)))

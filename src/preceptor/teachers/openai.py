@@ -25,20 +25,25 @@ class OpenAITeacher(EndpointTeacher):
     """
 
     def __init__(self, settings: TeacherSettings, *, first_wait_s: float = FIRST_WAIT_S) -> None:
-        can = capabilities_of(settings)
-        accepts = can.accepts | frozenset(settings.accepts)
-        if settings.structured == "off":
-            accepts -= {"schema"}
-        endpoint = Endpoint(
-            model=settings.model,
-            base_url=address_of(settings),
-            key_env=key_env_of(settings),
-            key=key_from_environment(settings) if settings.key_required else None,
-            accepts=accepts,
-            newer_max_tokens=can.newer_max_tokens,
-            schema="schema" in accepts,
-        )
-        super().__init__(endpoint, accepts, settings, first_wait_s)
+        endpoint = endpoint_of(settings)
+        super().__init__(endpoint, endpoint.accepts, settings, first_wait_s)
+
+
+def endpoint_of(settings: TeacherSettings) -> Endpoint:
+    """The endpoint that the settings name. Raises `CredentialsError` or `RecipeError`."""
+    can = capabilities_of(settings)
+    accepts = can.accepts | frozenset(settings.accepts)
+    if settings.structured == "off":
+        accepts -= {"schema"}
+    return Endpoint(
+        model=settings.model,
+        base_url=address_of(settings),
+        key_env=key_env_of(settings),
+        key=key_from_environment(settings) if settings.key_required else None,
+        accepts=accepts,
+        newer_max_tokens=can.newer_max_tokens,
+        schema="schema" in accepts,
+    )
 
 
 def key_from_environment(settings: TeacherSettings) -> SecretStr:

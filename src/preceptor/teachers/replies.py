@@ -113,7 +113,7 @@ class Endpoint:
         """Where requests are sent."""
         return f"{self.base_url}/chat/completions"
 
-    def headers(self) -> dict[str, str]:
+    def headers(self, request: Request) -> dict[str, str]:
         """HTTP headers of a request."""
         headers = {"Content-Type": "application/json"}
         if self.key is not None:
