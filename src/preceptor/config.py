@@ -190,14 +190,26 @@ class LeakageSettings(Section):
     """Cosine of MiniLM embeddings from which a question counts as a test item's."""
 
 
+class NoveltySettings(Section):
+    """Bounds of the `novelty` filter, which runs when the chain names it."""
+
+    max_f: float = Field(0.7, ge=0, le=1)
+    """ROUGE-L F-measure up to which a text counts as new; Self-Instruct's value."""
+    fields: tuple[str, ...] = ()
+    """Fields that are compared, joined in this order; empty: the questions among the inputs, else all inputs."""
+    real: bool = True
+    """Compare with the real training items too, not only with the candidates kept so far."""
+
+
 class FilterSettings(Section):
     """`[filter]`: which generated examples are dropped."""
 
-    chain: tuple[Literal["wellformed", "drift", "duplicates", "leakage"], ...] = FILTERS  # type: ignore[assignment]
+    chain: tuple[Literal["wellformed", "drift", "duplicates", "novelty", "leakage"], ...] = FILTERS  # type: ignore[assignment]
     wellformed: WellformedSettings = WellformedSettings()
     drift: DriftSettings = DriftSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     leakage: LeakageSettings = LeakageSettings()
+    novelty: NoveltySettings = NoveltySettings()
 
 
 class TrainSettings(Section):
