@@ -17,7 +17,7 @@ from rapidfuzz.distance import Levenshtein
 
 from preceptor.config import DuplicateSettings
 from preceptor.filter.base import FilterContext
-from preceptor.filter.pieces import Columns, Pairs, blocks, make_index
+from preceptor.filter.pieces import ROUNDING, Columns, Pairs, blocks, make_index
 from preceptor.filter.text import normalised
 from preceptor.records import KEEP, Example, Verdict, drop
 
@@ -96,16 +96,16 @@ def near_earlier(texts: Sequence[Texts], bound: float, start: int = 0) -> dict[i
 def _near(pairs: Iterable[Pairs], columns: Columns, bound: float) -> Iterator[tuple[int, int, float]]:
     """Those of the pairs that are near in every field, each with its lowest similarity."""
     for found, asked in pairs:
-        lowest = np.ones(len(found), dtype=np.float32)
+        lowest = np.ones(len(found))
         for column in columns:
             shares = process.cpdist(
                 [column[i] for i in found.tolist()],
                 [column[i] for i in asked.tolist()],
                 scorer=Levenshtein.normalized_similarity,
-                score_cutoff=bound,
-                dtype=np.float32,
+                score_cutoff=bound - ROUNDING,
+                dtype=np.float64,
             )
-            stay = shares > 0
+            stay = shares >= bound
             found, asked, lowest = found[stay], asked[stay], np.minimum(lowest, shares)[stay]
         yield from zip(found.tolist(), asked.tolist(), lowest.tolist(), strict=True)
 
