@@ -48,10 +48,10 @@ class Writer:
     """Writes documents; the same seed writes the same ones."""
 
     def __init__(self, seed: int) -> None:
-        self._rng = random.Random(seed)
+        self.rng = random.Random(seed)
         words: dict[str, None] = {}
         while len(words) < KINDS:
-            words["".join(self._rng.choices(SYLLABLES, k=self._rng.choice((1, 2, 2, 3, 3, 4))))] = None
+            words["".join(self.rng.choices(SYLLABLES, k=self.rng.choice((1, 2, 2, 3, 3, 4))))] = None
         self._words = list(words)
         self._weights = [0.0]
         for rank in range(1, KINDS + 1):
@@ -60,14 +60,14 @@ class Writer:
 
     def fillers(self, count: int) -> list[str]:
         """Words, frequent ones frequently."""
-        return self._rng.choices(self._words, cum_weights=self._weights, k=count)
+        return self.rng.choices(self._words, cum_weights=self._weights, k=count)
 
     def document(self, least: int = 20, most: int = 60) -> str:
         """Sentences of `least` to `most` words in all."""
-        length = self._rng.randint(least, most)
+        length = self.rng.randint(least, most)
         words: list[str] = []
         while len(words) < length:
-            phrase = self._rng.choice(PHRASES)
+            phrase = self.rng.choice(PHRASES)
             words += f"{phrase.format(*self.fillers(phrase.count('{}')))}.".split()
         return " ".join(words[:length])
 
@@ -75,9 +75,9 @@ class Writer:
         """The text after so many edits of single letters, blanks left alone."""
         letters = list(text)
         for _ in range(edits):
-            place = self._rng.choice([i for i, letter in enumerate(letters) if letter.isalpha()])
-            letter = self._rng.choice("abcdefghijklmnoprstuvw")
-            match self._rng.randrange(3):
+            place = self.rng.choice([i for i, letter in enumerate(letters) if letter.isalpha()])
+            letter = self.rng.choice("abcdefghijklmnoprstuvw")
+            match self.rng.randrange(3):
                 case 0:
                     letters[place] = letter
                 case 1:
@@ -95,12 +95,57 @@ class Writer:
         texts: list[str] = []
         source: dict[int, int] = {}
         while len(texts) < count:
-            if texts and self._rng.random() < share:
-                earlier = self._rng.randrange(len(texts))
+            if texts and self.rng.random() < share:
+                earlier = self.rng.randrange(len(texts))
                 original = source.get(earlier, earlier)
                 allowed = int((1 - similarity) * (len(texts[original]) - 12))
                 source[len(texts)] = original
-                texts.append(self.changed(texts[original], self._rng.choice((1, max(allowed, 1)))))
+                texts.append(self.changed(texts[original], self.rng.choice((1, max(allowed, 1)))))
             else:
                 texts.append(self.document())
         return Documents(texts, source)
+
+
+ASKS = (
+    "write a short note about {} for people who have never heard of {}",
+    "explain in two sentences why {} matters when somebody plans {}",
+    "list five things that {} and {} have in common",
+    "given a paragraph about {}, find every mention of {} and say what it means",
+    "translate the following lines about {} into plain words",
+    "sort these names of {} by how often they occur together with {}",
+    "is it wise to choose {} over {} on a rainy day? answer yes or no",
+    "suggest a name for a shop that sells {}",
+    "turn the notes below into a letter to a neighbour who keeps asking about {}",
+    "which of the two plans takes less {} and which one takes less {}",
+    "correct the mistakes in this recipe for {} and leave everything else as it is",
+    "make a table with one row for each {} and a column for its {}",
+    "describe the smell of {} without using the word {}",
+    "compare how {} is done in the mountains with how {} is done at the coast",
+)
+TAILS = (
+    "keep it below {} words",
+    "give one example with {}",
+    "do not mention {}",
+    "end with a question about {}",
+    "use the tone of a {}",
+    "number the steps and mark those that need {}",
+    "assume that the reader owns no {}",
+)
+
+
+def instructions(writer: Writer, count: int) -> list[str]:
+    """Instructions as a teacher writes them one after another: many are earlier ones with a few words changed."""
+    rng, made = writer.rng, list[str]()
+    while len(made) < count:
+        if made and rng.random() < 0.4:
+            words = rng.choice(made).split()
+            rate = rng.choice((0.1, 0.2, 0.4, 0.6))
+            made.append(" ".join(writer.fillers(1)[0] if rng.random() < rate else word for word in words))
+        else:
+            frames = [rng.choice(ASKS), *rng.sample(TAILS, rng.choice((0, 0, 0, 1, 1, 3)))]
+            made.append(". ".join(frame.format(*_gaps(writer, frame.count("{}"))) for frame in frames))
+    return made
+
+
+def _gaps(writer: Writer, count: int) -> list[str]:
+    return [" ".join(writer.fillers(writer.rng.randint(2, 6))) for _ in range(count)]
