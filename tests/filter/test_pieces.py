@@ -89,6 +89,16 @@ def test_several_fields_equal_a_plain_double_loop(bound):
     assert bool(expected) == (bound < 1)
 
 
+@pytest.mark.parametrize("bound", [0.3, 0.55, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95])
+def test_exactly_at_the_bound_is_near(bound):
+    """Where rapidfuzz's own cut-off is a hair too high, too."""
+    text, edits = "abcdefghij" * 2, round(20 * (1 - bound))
+    other = "z" * edits + text[edits:]
+    assert Levenshtein.normalized_similarity(text, other) >= bound
+    assert near_earlier([(text,), (other,)], bound) == {1: (0, Levenshtein.normalized_similarity(text, other))}
+    assert near_earlier([(text,), ("z" + other[1:-1] + "y",)], bound + 0.001) == {}
+
+
 def test_neither_blocks_nor_parts_change_the_result(monkeypatch):
     texts = [(text,) for text in families(8, 0.95)]
     whole = near_earlier(texts, 0.95)
