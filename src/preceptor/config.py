@@ -259,6 +259,17 @@ class LeakageSettings(Section):
     """Cosine of MiniLM embeddings from which a question counts as a test item's."""
 
 
+class NoveltySettings(Section):
+    """Bounds of the `novelty` filter, which runs when the chain names it."""
+
+    max_f: float = Field(0.7, ge=0, le=1)
+    """ROUGE-L F-measure up to which a text counts as new; Self-Instruct's value."""
+    fields: tuple[str, ...] = ()
+    """Fields that are compared, joined in this order; empty: the questions among the inputs, else all inputs."""
+    real: bool = True
+    """Compare with the real training items too, not only with the candidates kept so far."""
+
+
 class AgreementSettings(Section):
     """The `agreement` filter: somebody else answers each generated item from what a student would see."""
 
@@ -342,12 +353,16 @@ def _check_other(name: str, teacher: TeacherSettings | None) -> None:
 class FilterSettings(Section):
     """`[filter]`: which generated examples are dropped."""
 
-    chain: tuple[Literal["wellformed", "drift", "duplicates", "leakage", "agreement", "judge"], ...] = FILTERS  # type: ignore[assignment]
-    """`agreement` and `judge` ask a teacher or train a student, so they stand there only when a recipe names them."""
+    chain: tuple[Literal["wellformed", "drift", "duplicates", "novelty", "leakage", "agreement", "judge"], ...] = (
+        FILTERS  # type: ignore[assignment]
+    )
+    """`novelty`, `agreement` and `judge` stand there only when a recipe names them: the first would drop most rewrites,
+    the others ask a teacher or train a student."""
     wellformed: WellformedSettings = WellformedSettings()
     drift: DriftSettings = DriftSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     leakage: LeakageSettings = LeakageSettings()
+    novelty: NoveltySettings = NoveltySettings()
     agreement: AgreementSettings = AgreementSettings()
     judge: JudgeSettings = JudgeSettings()
 

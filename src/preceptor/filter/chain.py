@@ -11,12 +11,14 @@ from preceptor.filter.drift import Drift
 from preceptor.filter.duplicates import Duplicates
 from preceptor.filter.judge import Judge
 from preceptor.filter.leakage import Leakage
+from preceptor.filter.novelty import NoveltyFilter
 from preceptor.filter.wellformed import Wellformed
 
 _BUILD: dict[str, Callable[[FilterSettings], Filter]] = {
     "wellformed": lambda settings: Wellformed(settings.wellformed),
     "drift": lambda settings: Drift(settings.drift),
     "duplicates": lambda settings: Duplicates(settings.duplicates),
+    "novelty": lambda settings: NoveltyFilter(settings.novelty),
     "leakage": lambda settings: Leakage(settings.leakage),
     "agreement": lambda settings: Agreement(settings.agreement),
     "judge": lambda settings: Judge(settings.judge),

@@ -2,11 +2,14 @@
 
 Reasons: exact, near. Compared is all that the student reads, field by field: the same question about another
 context is another item, and a reworded answer that the student never reads does not make a new one.
+
+Which pairs are near is computed, for the pairs that `pieces` finds: all that can be near, and few others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 from rapidfuzz import process
@@ -14,11 +17,9 @@ from rapidfuzz.distance import Levenshtein
 
 from preceptor.config import DuplicateSettings
 from preceptor.filter.base import FilterContext
+from preceptor.filter.pieces import ROUNDING, Columns, Pairs, blocks, make_index
 from preceptor.filter.text import normalised
 from preceptor.records import KEEP, Example, Verdict, drop
-
-_ROWS = 256
-"""Candidates compared at a time; bounds the memory to that many rows of similarities."""
 
 Texts = tuple[str, ...]
 """An item's input fields in normal form."""
@@ -41,60 +42,72 @@ class Duplicates:
 
     def judge(self, candidates: Sequence[Example], context: FilterContext) -> list[Verdict]:
         """One verdict per candidate, in the same order."""
-        real = list(context.parents.values())
-        pool = [*real, *candidates]
+        pool = [*context.parents.values(), *candidates]
         texts = [tuple(normalised(item.fields.get(name, "")) for name in context.task.inputs) for item in pool]
-        near = self._near(texts, len(real))
+        real = len(context.parents)
+        # From here on equal texts are one; `first` has the first item of each.
         first: dict[Texts, int] = {}
-        for index in range(len(real)):
-            first.setdefault(texts[index], index)
-        stays = [True] * len(pool)
+        for index, text in enumerate(texts):
+            first.setdefault(text, index)
+        numbers = {text: number for number, text in enumerate(first)}
+        places = list(first.values())
+        near = near_earlier(list(first), self._bound, sum(place < real for place in places))
         verdicts = []
-        for index, candidate in enumerate(candidates, start=len(real)):
-            verdict = KEEP
-            hit = next(((other, share) for other, share in near.get(index, ()) if stays[other]), None)
-            if texts[index] in first:
-                verdict = drop("exact", f"same input as {_called(pool, first[texts[index]], len(real), candidate)}")
-            elif hit:
-                called = _called(pool, hit[0], len(real), candidate)
-                verdict = drop("near", f"edit similarity {hit[1]:.4f} to {called}")
-            stays[index] = verdict.kept
-            if verdict.kept:
-                first[texts[index]] = index
-            verdicts.append(verdict)
+        for index, candidate in enumerate(candidates, start=real):
+            text = texts[index]
+            hit = near.get(numbers[text])
+            if hit:
+                called = _called(pool, places[hit[0]], real, candidate)
+                verdicts.append(drop("near", f"edit similarity {hit[1]:.4f} to {called}"))
+            elif first[text] < index:
+                verdicts.append(drop("exact", f"same input as {_called(pool, first[text], real, candidate)}"))
+            else:
+                verdicts.append(KEEP)
         return verdicts
 
-    def _near(self, texts: list[Texts], start: int) -> dict[int, list[tuple[int, float]]]:
-        """For each item from `start` on: the near ones before it, in order, with the lowest similarity."""
-        found: dict[int, list[tuple[int, float]]] = {}
-        # The shortest field first: most pairs end there, and the long ones are compared for the rest only.
-        columns = sorted(([*column] for column in zip(*texts, strict=True)), key=lambda column: sum(map(len, column)))
-        for top in range(start, len(texts), _ROWS):
-            rows = np.arange(top, min(top + _ROWS, len(texts)))
-            shares = process.cdist(
-                columns[0][top : top + _ROWS],
-                columns[0][: rows[-1] + 1],
+
+def near_earlier(texts: Sequence[Texts], bound: float, start: int = 0) -> dict[int, tuple[int, float]]:
+    """Which of different items to drop because an earlier one that stays is near.
+
+    Returns number -> number of the first item that stays and is near, and the lowest similarity over the fields.
+    The items before `start` stay in any case. Near: normalised edit similarity of `bound` or more in every field.
+    """
+    # The shortest field first: most pairs end there, and the long ones are compared for the rest only.
+    columns = sorted(([*column] for column in zip(*texts, strict=True)), key=lambda column: sum(map(len, column)))
+    if len(texts) == start:
+        return {}
+    make = make_index(columns, bound)
+    stored, dropped = make(), dict[int, tuple[int, float]]()
+    stored.store(np.arange(start))
+    for block in blocks(columns, start):
+        # Against what stays, then the rest of the block among themselves: of very many near ones, few are compared.
+        for found, asked, share in _near(stored.ask(block), columns, bound):
+            dropped[asked] = min(dropped.get(asked, (found, share)), (found, share))
+        rest = np.array([item for item in block.tolist() if item not in dropped], dtype=np.int64)
+        own = make()
+        own.store(rest)
+        for found, asked, share in sorted(_near(own.ask(rest), columns, bound), key=itemgetter(1, 0)):
+            if found < asked and asked not in dropped and found not in dropped:
+                dropped[asked] = (found, share)
+        stored.take(own, np.array([item for item in rest.tolist() if item not in dropped], dtype=np.int64))
+    return dropped
+
+
+def _near(pairs: Iterable[Pairs], columns: Columns, bound: float) -> Iterator[tuple[int, int, float]]:
+    """Those of the pairs that are near in every field, each with its lowest similarity."""
+    for found, asked in pairs:
+        lowest = np.ones(len(found))
+        for column in columns:
+            shares = process.cpdist(
+                [column[i] for i in found.tolist()],
+                [column[i] for i in asked.tolist()],
                 scorer=Levenshtein.normalized_similarity,
-                score_cutoff=self._bound,
-                dtype=np.float32,
+                score_cutoff=bound - ROUNDING,
+                dtype=np.float64,
             )
-            shares[np.arange(rows[-1] + 1)[None, :] >= rows[:, None]] = 0.0
-            left, right = np.nonzero(shares)
-            lowest = shares[left, right]
-            left += top
-            for column in columns[1:]:
-                more = process.cpdist(
-                    [column[i] for i in left],
-                    [column[i] for i in right],
-                    scorer=Levenshtein.normalized_similarity,
-                    score_cutoff=self._bound,
-                    dtype=np.float32,
-                )
-                stay = more > 0
-                left, right, lowest = left[stay], right[stay], np.minimum(lowest, more)[stay]
-            for i, j, share in zip(left.tolist(), right.tolist(), lowest.tolist(), strict=True):
-                found.setdefault(i, []).append((j, share))
-        return found
+            stay = shares >= bound
+            found, asked, lowest = found[stay], asked[stay], np.minimum(lowest, shares)[stay]
+        yield from zip(found.tolist(), asked.tolist(), lowest.tolist(), strict=True)
 
 
 def _called(pool: Sequence[Example], index: int, real: int, candidate: Example) -> str:
