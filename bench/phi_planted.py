@@ -1,8 +1,8 @@
 """Made-up identifiers, written as people write them in notes, and planted into other texts at random places.
 
-Every spelling is a template: `[[...]]` marks the identifier, `#` becomes a digit, `%` a digit other than 0, `?` a capital
-letter, and `{...}` a drawn value. Half of each kind's templates belong to the development half and the others to the
-counted half, so what is counted was not only drawn with another seed but is spelt in other ways.
+Every spelling is a template: `[[...]]` marks the identifier, `#` becomes a digit, `%` a digit other than 0, `?` a
+capital letter, and `{...}` a drawn value. Half of each kind's templates belong to the development half and the others
+to the counted half, so what is counted was not only drawn with another seed but is spelt in other ways.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 TENS = ("ninety", "ninety-one", "ninety-two", "ninety-four", "ninety-seven", "a hundred", "one hundred and two")
 
 FIRST = (
-    "Rosa Kwame Ingrid Tomasz Aisha Declan Mei Pedro Gudrun Ravi Siobhan Tariq Olga Bram Chidi Noor Agnes Lucía Hiroshi "
-    "Eilidh Marek Fatima George Beatrice Yusuf Hannah Walter Priya Dmitri Colette"
-).split()
+    "Rosa", "Kwame", "Ingrid", "Tomasz", "Aisha", "Declan", "Mei", "Pedro", "Gudrun", "Ravi", "Siobhan", "Tariq", "Olga",
+    "Bram", "Chidi", "Noor", "Agnes", "Lucía", "Hiroshi", "Eilidh", "Marek", "Fatima", "George", "Beatrice", "Yusuf",
+    "Hannah", "Walter", "Priya", "Dmitri", "Colette",
+)  # fmt: skip
 LAST = (
-    "Alvarez Osei Lindqvist Kowalczyk Rahman O'Brien Zhang Carvalho Hallgrímsdóttir Iyer McAllister Aziz Petrova "
-    "Vandenberg Okafor Haddad Whitcombe Ibáñez Tanaka Drummond Nowak El-Sayed Pemberton Achterberg Yilmaz Goldfarb "
-    "Ashworth Menon Sokolov Duquesne"
-).split()
+    "Alvarez", "Osei", "Lindqvist", "Kowalczyk", "Rahman", "O'Brien", "Zhang", "Carvalho", "Hallgrímsdóttir", "Iyer",
+    "McAllister", "Aziz", "Petrova", "Vandenberg", "Okafor", "Haddad", "Whitcombe", "Ibáñez", "Tanaka", "Drummond",
+    "Nowak", "El-Sayed", "Pemberton", "Achterberg", "Yilmaz", "Goldfarb", "Ashworth", "Menon", "Sokolov", "Duquesne",
+)  # fmt: skip
 STREETS = (
     "Oakhurst",
     "Elm",

@@ -20,6 +20,7 @@ Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$")]
 
 STRATEGIES = ("rewrite", "new")
 FILTERS = ("wellformed", "drift", "duplicates", "leakage")
+PHI_KINDS = ("name", "date", "age", "phone", "email", "url", "ip", "ssn", "record", "vehicle", "device", "address")
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -101,6 +102,24 @@ class DataSettings(Section):
         return self
 
 
+class PhiSettings(Section):
+    """`[teacher.phi]`: the check for identifiers of people, before text leaves the machine."""
+
+    mode: Literal["block", "mask", "warn", "off"] | None = None
+    """`block`: one finding and nothing is sent. `mask`: placeholders are sent, and the answers get the values back.
+    `warn`: all is sent, and the kinds are counted. None: by the teacher's kind, `block` for an endpoint, else `off`."""
+    kinds: tuple[
+        Literal["name", "date", "age", "phone", "email", "url", "ip", "ssn", "record", "vehicle", "device", "address"],
+        ...,
+    ] = PHI_KINDS  # type: ignore[assignment]
+    """What is looked for. Years and months are no dates, and ages below 90 are not found."""
+    names: Literal["auto"] | bool = "auto"
+    """Whether a language model looks for names that no title and no cue announces: `auto` where presidio and a spaCy
+    model are installed, true to insist on both, false never. Nothing is downloaded."""
+    model: str | None = None
+    """The spaCy model: an installed package or a folder. None: the largest English one that is installed."""
+
+
 class TeacherSettings(Section):
     """`[teacher]`: who writes the data."""
 
@@ -132,6 +151,15 @@ class TeacherSettings(Section):
     retries: int = Field(5, ge=0)
     usd_per_million_input: float | None = Field(None, ge=0)
     usd_per_million_output: float | None = Field(None, ge=0)
+    phi: PhiSettings = PhiSettings()
+
+    @property
+    def phi_mode(self) -> Literal["block", "mask", "warn", "off"]:
+        """What the check for identifiers does. A teacher on this machine is exempt unless the recipe says otherwise.
+
+        An endpoint at a loopback address is not: what listens there may pass the text on.
+        """
+        return self.phi.mode or ("block" if self.kind == "openai" else "off")
 
     def sampling(self) -> Sampling:
         """The generation settings that are sent, the preset's values filled in where the recipe gives none."""

@@ -10,6 +10,7 @@
     ├── TeacherError         a teacher could not answer
     │   ├── UnsupportedSettingError  the teacher cannot take a setting; nothing was sent
     │   ├── CredentialsError         the key is missing or was refused
+    │   ├── PrivacyError             a prompt holds identifiers of people; nothing was sent
     │   └── UnreachableError         nobody answers at the address (retryable)
     └── StorageError         a file cannot be written: disk full, no permission
 
@@ -89,6 +90,10 @@ class UnsupportedSettingError(TeacherError):
 
 class CredentialsError(TeacherError):
     """The key is missing from the environment or was refused. The message never contains the key."""
+
+
+class PrivacyError(TeacherError):
+    """A prompt holds what identifies people; nothing was sent. The message never contains an identifier."""
 
 
 class UnreachableError(TeacherError):

@@ -10,6 +10,7 @@ import datetime
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 STUDY_DAYS = 90
 """A span of at least so many days between two joined dates is the period of a study, not the stay of a patient."""
@@ -32,11 +33,13 @@ _COUNTS = (
 )
 """A number before these counts something; it is no day."""
 
+_UNITS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_TEENS = ("tenth", "eleventh", "twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth")
 _ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth "
-    "seventeenth eighteenth nineteenth twentieth twenty-first twenty-second twenty-third twenty-fourth twenty-fifth "
-    "twenty-sixth twenty-seventh twenty-eighth twenty-ninth thirtieth thirty-first"
-).split()
+    *(*_UNITS, *_TEENS, "eighteenth", "nineteenth", "twentieth"),
+    *(f"twenty-{unit}" for unit in _UNITS),
+    *("thirtieth", "thirty-first"),
+)
 _ORDINAL = "(?:" + "|".join(word.replace("-", "[ -]") for word in reversed(_ORDINALS)) + ")"
 
 _FORMS = (
@@ -83,7 +86,8 @@ _DAYS_OF_A_YEAR = (
 _JOINED = re.compile(r",?\s*(?:and|to|till|til|until|through|thru|up to|-)\s*(?:the\s+)?", re.IGNORECASE)
 _REGISTRY = re.compile(
     r"(?:\b(?:NCT|ISRCTN|ACTRN|ANZCTR|ChiCTR|DRKS|UMIN|JAPIC|NTR|CTRI|IRCT|KCT|RBR)\S*\s?\d|EudraCT|ema\.europa\.eu|umin\.ac"
-    r"|clinical\s?trials?\.gov|trial registration|trials? regist(?:er|ry)|trial (?:was|is) registered|retrospectively registered)",
+    r"|clinical\s?trials?\.gov|trial registration|trials? regist(?:er|ry)|trial (?:was|is) registered"
+    r"|retrospectively registered)",
     re.IGNORECASE,
 )
 _REGISTRY_REACH = 110
@@ -104,7 +108,7 @@ def find_dates(text: str) -> Iterator[tuple[int, int]]:
     days = sorted(_named_days(text), key=lambda d: (d.start, -d.end))
     days = [d for i, d in enumerate(days) if not any(o.start <= d.start and d.end <= o.end for o in days[:i])]
     of_studies: set[_Day] = set()
-    for first, second in zip(days, days[1:], strict=False):
+    for first, second in pairwise(days):
         if _JOINED.fullmatch(text, first.end, second.start) and _span(first, second) >= STUDY_DAYS:
             of_studies |= {first, second}
     for found in days:
