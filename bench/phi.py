@@ -2,10 +2,11 @@
 
     PRECEPTOR_DATA=/my/data python bench/phi.py
 
-Prompts of all 1,000 PubMedQA items, as the pipeline makes them, hold no patient's identifiers: what is flagged there is a
-mistake (or a date of the study). 200 made-up identifiers planted into PubMedQA contexts are to be found; their spellings are
-other ones than those that the patterns were written with (`phi_planted.py`). Names are counted apart, by patterns alone and
-with a language model where one is installed. Prints a table and one line of JSON.
+Prompts of all 1,000 PubMedQA items, as the pipeline makes them, hold no patient's identifiers: what is flagged there is
+a mistake (or a date of the study). 200 made-up identifiers planted into PubMedQA contexts are to be found; their
+spellings are other ones than those that the patterns were written with (`phi_planted.py`). Names are counted apart, by
+patterns alone and with a language model where one is installed (or named on the command line: a folder or a package).
+Prints a table and one line of JSON.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 TENS = ("ninety", "ninety-one", "ninety-two", "ninety-four", "ninety-seven", "a hundred", "one hundred and two")
 
 FIRST = (
-    "Rosa", "Kwame", "Ingrid", "Tomasz", "Aisha", "Declan", "Mei", "Pedro", "Gudrun", "Ravi", "Siobhan", "Tariq", "Olga",
-    "Bram", "Chidi", "Noor", "Agnes", "Lucía", "Hiroshi", "Eilidh", "Marek", "Fatima", "George", "Beatrice", "Yusuf",
-    "Hannah", "Walter", "Priya", "Dmitri", "Colette",
+    "Rosa", "Kwame", "Ingrid", "Tomasz", "Aisha", "Declan", "Mei", "Pedro", "Gudrun", "Ravi", "Siobhan", "Tariq",
+    "Olga", "Bram", "Chidi", "Noor", "Agnes", "Lucía", "Hiroshi", "Eilidh", "Marek", "Fatima", "George", "Beatrice",
+    "Yusuf", "Hannah", "Walter", "Priya", "Dmitri", "Colette",
 )  # fmt: skip
 LAST = (
     "Alvarez", "Osei", "Lindqvist", "Kowalczyk", "Rahman", "O'Brien", "Zhang", "Carvalho", "Hallgrímsdóttir", "Iyer",

@@ -50,15 +50,20 @@ _FORMS = (
     # 2004-03-14, also before a time of day
     re.compile(rf"{_NOT_INSIDE}{_YEAR}(?P<sign>[/.-])(?P<month>0?[1-9]|1[0-2])(?P=sign){_DAY}(?=T\d|(?!\w|[/.-]\d))"),
     # 14.3.2004, 3/14/2004
-    re.compile(rf"{_NOT_INSIDE}(?P<first>\d\d?)\s?(?P<sign>[/.-])\s?(?P<second>\d\d?)\s?(?P=sign)\s?{_YEAR}{_NOT_AFTER}"),
+    re.compile(
+        rf"{_NOT_INSIDE}(?P<first>\d\d?)\s?(?P<sign>[/.-])\s?(?P<second>\d\d?)\s?(?P=sign)\s?{_YEAR}{_NOT_AFTER}"
+    ),
     # 14/3/04; with dots or hyphens only in two digits each, because 1.2.10 numbers enzymes and chapters
     re.compile(
         rf"{_NOT_INSIDE}(?:(?P<first>\d\d?)/(?P<second>\d\d?)/(?P<year>\d\d)"
         rf"|(?P<first2>\d\d)(?P<sign>[.-])(?P<second2>\d\d)(?P=sign)(?P<year2>\d\d)){_NOT_AFTER}(?!\s?(?:%|m[gl]\b|μg|mcg))"
     ),
     # StudyDate 20040314
-    re.compile(r"(?i:\w*date|\bDOB|\bD\.O\.B\.?|\bborn)\W{0,3}(?P<all>(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01]))\b"),
-)  # fmt: skip
+    re.compile(
+        r"(?i:date|\bDOB|\bD\.O\.B\.?|\bborn)\W{0,3}"
+        r"(?P<all>(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>0[1-9]|[12]\d|3[01]))\b"
+    ),
+)
 
 _CAPITAL = r"(?=[A-Z])"
 """Without a year only a month with a capital counts: "type 2 may" speaks of no day."""
@@ -69,19 +74,18 @@ _DAYS_OF_A_YEAR = (
         rf"(?:[\s,-]*{_SHORT_YEAR}{_COUNTS})?(?!\s*[a-z]*\d)"
     ),
     # March 14, March the 14th, Mar 14 '04
-    re.compile(
-        rf"\b{_CAPITAL}(?i:{_MONTH})(?:\s+the)?\s?-?{_DAY}\b{_COUNTS}(?:[\s,]*(?P<year>'\d\d)\b)?"
-    ),
+    re.compile(rf"\b{_CAPITAL}(?i:{_MONTH})(?:\s+the)?\s?-?{_DAY}\b{_COUNTS}(?:[\s,]*(?P<year>'\d\d)\b)?"),
     # March fourteenth, the fourteenth of March: as it is spoken
     re.compile(rf"\b(?i:{_MONTH})(?:\s+the)?\s+(?P<word>(?i:{_ORDINAL}))\b"),
     re.compile(rf"\b(?P<word>(?i:{_ORDINAL}))(?:\s+day)?(?:\s+of)?\s+{_CAPITAL}(?i:{_MONTH})"),
     # came back on 3/14
     re.compile(
-        r"(?i:\b(?:back|seen|saw|admitted|readmitted|discharged|visit(?:ed|s)?|came|called|return(?:ed|s)?|surgery|operat\w+"
-        r"|present(?:ed|s)?|started|stopped|dated?|born|died|fell|transferred|follow-?up|appointment|dos|dob)\b[^.\n/]{0,20}?"
-        r"(?:\bon\b|\bof\b|:|\bsince\b|\bdated?\b)\s*)(?P<all>(?P<first>\d\d?)/(?P<second>\d\d?))(?![\w/]|[.,]\d|\s*(?:of|%|patients|occasions|eyes))"
+        r"(?i:\b(?:back|seen|saw|admitted|readmitted|discharged|visit(?:ed|s)?|came|called|return(?:ed|s)?|surgery"
+        r"|operat\w+|present(?:ed|s)?|started|stopped|dated?|born|died|fell|transferred|follow-?up|appointment|dos|dob)\b"
+        r"[^.\n/]{0,20}?(?:\bon\b|\bof\b|:|\bsince\b|\bdated?\b)\s*)"
+        r"(?P<all>(?P<first>\d\d?)/(?P<second>\d\d?))(?![\w/]|[.,]\d|\s*(?:of|%|patients|occasions|eyes))"
     ),
-)  # fmt: skip
+)
 
 _JOINED = re.compile(r",?\s*(?:and|to|till|til|until|through|thru|up to|-)\s*(?:the\s+)?", re.IGNORECASE)
 _REGISTRY = re.compile(

@@ -40,14 +40,39 @@ intervals for numbers; plates, driving licences and bank accounts, which take wo
 """
 
 _SIZES = ("_lg", "_trf", "_md", "_sm")
-_PERSON_WORD = re.compile(r"(?:[A-Z]\.|[A-Z](?:'[A-Z])?[a-zà-ÿ]+(?:[-'][A-Z][a-zà-ÿ]+)?)")
-_THING_AFTER = re.compile(
-    r"(?:'s)?[\s-]+(?:\w+[\s-]+){0,2}?(?:scales?|tests?|scores?|index|indices|questionnaire|inventory|syndrome|disease|criteria|classification|method"
-    r"|rating|rule|equation|formula|model|analys[ie]s|technique|procedure|operation|repair|sign|stain\w*|trial|study|hospital"
-    r"|universit\w+|centre|center|clinic|institute|foundation|college|school|regression|curves?|plots?|therapy|virus|tumou?r)\b",
-    re.IGNORECASE,
+_PERSON_WORD = re.compile(r"[A-Z]\.|[A-Z](?:'[A-Z])?(?![A-Z]+\b)[^\W\d_]+(?:[-'][^\W\d_]+)*")
+_THING = (
+    r"(?:scales?|tests?|scores?|index|indices|questionnaires?|inventory|syndrome|diseases?|disorders?|criteria|classification"
+    r"|methods?|ratings?|rule|equation|formula|models?|analys[ie]s|technique|procedure|operation|repair|sign|stain\w*|trials?"
+    r"|study|hospitals?|universit\w+|cent(?:re|er)s?|clinics?|institutes?|foundation|college|school|district|regression"
+    r"|curves?|plots?|therapy|virus|tumou?rs?|factors?)"
 )
-"""After a person's name these speak of a thing that is called after one."""
+_IS_THING = re.compile(_THING, re.IGNORECASE)
+_THING_AFTER = re.compile(rf"(?:'s)?[\s-]+(?:\w+[\s-]+){{0,2}}?{_THING}\b", re.IGNORECASE)
+"""Behind a person's name these speak of a thing that is called after one."""
+_OPENERS = frozenset(
+    {
+        "A",
+        "After",
+        "And",
+        "As",
+        "At",
+        "Before",
+        "But",
+        "By",
+        "For",
+        "From",
+        "I",
+        "In",
+        "On",
+        "Since",
+        "So",
+        "The",
+        "Then",
+    }
+    | {"This", "Today", "When", "While", "With", "Yesterday"}
+)
+"""Words with a capital only because a sentence begins with them; a name may follow."""
 
 
 def has_presidio() -> bool:
@@ -86,6 +111,7 @@ class Presidio:
     def __init__(self, model: Path | None) -> None:
         self._recognisers = _recognisers()
         self._engine = None if model is None else _engine(model)
+        self._people = None if model is None else _people()
 
     @property
     def finds_names(self) -> bool:
@@ -98,11 +124,9 @@ class Presidio:
             for hit in recogniser.analyze(text, recogniser.supported_entities, None):
                 if hit.score >= 1:  # presidio's word for: the check digit is right
                     yield kind, hit.start, hit.end
-        if self._engine is not None:
-            from presidio_analyzer.predefined_recognizers import SpacyRecognizer
-
+        if self._engine is not None and self._people is not None:
             artifacts = self._engine.process_text(text, "en")
-            for hit in SpacyRecognizer().analyze(text, ["PERSON"], artifacts):
+            for hit in self._people.analyze(text, ["PERSON"], artifacts):
                 if is_person(text, hit.start, hit.end):
                     yield "name", hit.start, hit.end
 
@@ -117,9 +141,10 @@ def is_person(text: str, start: int, end: int) -> bool:
     words = text[start:end].removesuffix("'s").split()
     if not 2 <= len(words) <= 3 or not all(_PERSON_WORD.fullmatch(word) for word in words):
         return False
-    if _THING_AFTER.match(text, end) is not None:
+    if any(map(_IS_THING.fullmatch, words)) or _THING_AFTER.match(text, end):
         return False
-    if re.match(r"\s+[A-Z]\w+", text[end:]) or re.search(r"\b[A-Z]\w+\s+$", text[:start]):
+    before = re.search(r"\b([A-Z]\w*)\s+$", text[max(0, start - 40) : start])
+    if re.match(r"\s+[A-Z]\w+", text[end : end + 40]) or (before and before[1] not in _OPENERS):
         return False  # a title or a longer proper name
     # A word that the text also writes small is a word, not a name.
     return not any(len(w) > 2 and re.search(rf"\b{re.escape(w.lower())}\b", text) for w in words)
@@ -149,6 +174,12 @@ def _recognisers() -> list[tuple[Any, str]]:
     import presidio_analyzer.predefined_recognizers as known
 
     return [(getattr(known, name)(), kind) for name, kind in CHECKED.items()]
+
+
+def _people() -> Any:
+    from presidio_analyzer.predefined_recognizers import SpacyRecognizer
+
+    return SpacyRecognizer()
 
 
 def _engine(model: Path) -> Any:

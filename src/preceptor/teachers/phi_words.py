@@ -55,7 +55,7 @@ _STREET_WORD = (
 _UNIT = r"(?:Flat|Apt|Apartment|Unit|Suite|Ste|Room|Rm)\.?\s*\#?\d*[A-Z]?"
 _UK_POSTCODE = r"[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}"
 _CANADIAN_POSTCODE = r"[A-Z]\d[A-Z]\s?\d[A-Z]\d"
-_PLACE = r"(?:[A-Z][\w'.-]+\s){0,2}[A-Z][\w'.-]+"
+_PLACE = r"(?:[A-Z][\w'.-]{1,30}\s){0,2}[A-Z][\w'.-]{1,30}"
 
 _ADDRESSES = (
     as_written(
@@ -67,7 +67,7 @@ _ADDRESSES = (
     as_written(
         "address",
         r"(?i:\b(?:lives?|living|resid\w+|address|home|house|found)\b[^.\n]{0,12}?\b(?:at|in|is|:))\s+",
-        r"(?P<v>\d{1,5}[A-Za-z]?,?\s+(?:The\s+)?(?:[A-Z][\w'.-]+\s*){1,4})",
+        r"(?P<v>\d{1,5}[A-Za-z]?,?\s+(?:The\s+)?[A-Z][\w'.-]+(?:\s+[A-Z][\w'.-]+){0,3})",
     ),
     any_case("address", r"\b(?P<v>P\.?\s?O\.?\s?Box\s+\d+)\b"),
     any_case("address", r"\b(?P<v>(?:rural\s+route|R\.?R\.?|RFD|star\s+route)\s*\#?\d+,?\s*box\s*\d+)\b"),
@@ -88,11 +88,12 @@ _NOBODY = (
     r"(?!(?:The|This|She|He|Her|His|My|Bye|Oh|Doctor|Nurse|Patient|Miss|Mr|Mrs|Yes|Yeah|No|Not|Hi|Hello|Okay|Ok|Good|Well"
     r"|Thank|Thanks|Sure|And|But|What|How|When|Where|Who|Why|Is|Are|Do|Did|Does|Have|Has|Can|Could|Would|It|You|We|They|In"
     r"|On|At|For|Practitioners?|Managers?|Led|Staff|Education|Specialists?|Partnership|Mentor\w*|Care|Clinics?|Study"
-    r"|General|University|Hospital|Medical|Department|Center|Centre|National)\b)"
+    r"|General|University|Hospital|Medical|Department|Center|Centre|National|MRN|DOB|NHS|SSN|ID|Tel|Phone|Fax|Address|Age"
+    r"|Date|Ward|Room|Bed)\b)"
 )
 """Words with a capital that follow titles and cues and name nobody."""
-_WORD = _NOBODY + r"[A-Z](?:'[A-Z])?[^\W\d_]+(?:['-][^\W\d_]+)*"
-"""A word of a name. No part of it can match in two ways, or a long text would take for ever."""
+_WORD = _NOBODY + r"[A-Z](?:'[A-Z])?[^\W\d_]+(?:['-][^\W\d_]+){0,3}"
+"""A word of a name. No part of it can match in two ways or without bound, or a long text would take for ever."""
 _PARTICLE = r"(?:(?:van|von|de|del|der|den|da|la|bin|al)\s)"
 _NAME = rf"(?:[A-Z]\.\s?){{0,2}}{_WORD}(?:,?\s(?:[A-Z]\.\s)?{_PARTICLE}{{0,2}}{_WORD}){{0,2}}"
 _TWO_NAMES = rf"{_WORD},?\s(?:[A-Z]\.?\s)?{_WORD}"
