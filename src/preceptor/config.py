@@ -24,6 +24,7 @@ FILTERS = ("wellformed", "drift", "duplicates", "leakage")
 KINDS = ("local", "openai", "anthropic", "scripted")
 TEACHERS = "preceptor.teachers"
 """Group of entry points that add kinds of teachers."""
+PHI_KINDS = ("name", "date", "age", "phone", "email", "url", "ip", "ssn", "record", "vehicle", "device", "address")
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -105,6 +106,24 @@ class DataSettings(Section):
         return self
 
 
+class PhiSettings(Section):
+    """`[teacher.phi]`: the check for identifiers of people, before text leaves the machine."""
+
+    mode: Literal["block", "mask", "warn", "off"] | None = None
+    """`block`: one finding and nothing is sent. `mask`: placeholders are sent, and the answers get the values back.
+    `warn`: all is sent, and the kinds are counted. None: by the teacher's kind, `block` for an endpoint, else `off`."""
+    kinds: tuple[
+        Literal["name", "date", "age", "phone", "email", "url", "ip", "ssn", "record", "vehicle", "device", "address"],
+        ...,
+    ] = PHI_KINDS  # type: ignore[assignment]
+    """What is looked for. Years and months are no dates, and ages below 90 are not found."""
+    names: Literal["auto"] | bool = "auto"
+    """Whether a language model looks for names that no title and no cue announces: `auto` where presidio and a spaCy
+    model are installed, true to insist on both, false never. Nothing is downloaded."""
+    model: str | None = None
+    """The spaCy model: an installed package or a folder. None: the largest English one that is installed."""
+
+
 class TeacherSettings(Section):
     """`[teacher]`: who writes the data."""
 
@@ -162,6 +181,7 @@ class TeacherSettings(Section):
     usd_per_million_output: float | None = Field(None, ge=0)
     usd_per_million_cached_input: float | None = Field(None, ge=0)
     """Your prices, where they differ from the listed ones or the model is not listed."""
+    phi: PhiSettings = PhiSettings()
 
     @field_validator("kind")
     @classmethod
@@ -187,6 +207,14 @@ class TeacherSettings(Section):
     def remote(self) -> bool:
         """Whether prompts leave this program for an endpoint."""
         return self.kind not in ("local", "scripted")
+
+    @property
+    def phi_mode(self) -> Literal["block", "mask", "warn", "off"]:
+        """What the check for identifiers does. A teacher on this machine is exempt unless the recipe says otherwise.
+
+        An endpoint at a loopback address is not: what listens there may pass the text on.
+        """
+        return self.phi.mode or ("block" if self.remote else "off")
 
     def sampling(self) -> Sampling:
         """The generation settings that are sent, the preset's values filled in where the recipe gives none."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from preceptor.errors import PreceptorError
 from preceptor.models.builtin import BUILTIN, locate
 from preceptor.store.provenance import machine
+from preceptor.teachers.phi_names import INSTALL, INSTALL_MODEL, has_presidio, installed_models
 
 PACKAGES = {
     "torch": ("training and scoring", 'pip install "preceptor[train]"'),
@@ -18,8 +19,9 @@ PACKAGES = {
     "peft": ("LoRA and prefix tuning", 'pip install "preceptor[train]"'),
     "gguf": ("the built-in SmolLM2", 'pip install "preceptor[train]"'),
     "datasets": ("data from the Hugging Face hub", 'pip install "preceptor[hub]"'),
+    "presidio_analyzer": ("names, and numbers of many countries, in the check for identifiers", INSTALL),
 }
-OPTIONAL = frozenset({"datasets"})
+OPTIONAL = frozenset({"datasets", "presidio_analyzer"})
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "TOGETHER_API_KEY", "AZURE_OPENAI_API_KEY", "HF_TOKEN")
 
 
@@ -57,7 +59,7 @@ class Examination:
 
 def examine() -> Examination:
     """Look at packages, devices, models and keys. Never shows a key's value."""
-    return Examination((*_machine(), *_packages(), *_devices(), *_models(), *_keys()))
+    return Examination((*_machine(), *_packages(), *_names(), *_devices(), *_models(), *_keys()))
 
 
 def _machine() -> Iterator[Finding]:
@@ -72,6 +74,18 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "ok", importlib.metadata.version(name))
         else:
             yield Finding(name, "-" if name in OPTIONAL else "missing", f"needed for {purpose}: {install}")
+
+
+def _names() -> Iterator[Finding]:
+    """Whether the check for identifiers can find names that nothing announces. Downloads nothing."""
+    models = installed_models()
+    if not models:
+        without = "no spaCy model is installed: the check finds names behind titles and cues only"
+        yield Finding("names", "-", f"{without}: {INSTALL_MODEL}")
+    elif not has_presidio():
+        yield Finding("names", "-", f"the spaCy model {models[0].name} is there, presidio is not: {INSTALL}")
+    else:
+        yield Finding("names", "ok", f"found with the spaCy model {models[0].name}")
 
 
 def _devices() -> Iterator[Finding]:

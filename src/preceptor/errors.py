@@ -11,6 +11,7 @@
     │   ├── UnsupportedSettingError  the teacher cannot take a setting; nothing was sent
     │   ├── CredentialsError         the key is missing or was refused
     │   ├── UnreachableError         nobody answers at the address (retryable)
+    │   ├── PrivacyError             a prompt holds identifiers of people; nothing was sent
     │   └── BudgetError              the budget is used up; what was answered is kept
     ├── StorageError         a file cannot be written: disk full, no permission
     └── BatchPending         requests wait in batches at a provider; nothing is wrong
@@ -93,6 +94,10 @@ class UnsupportedSettingError(TeacherError):
 
 class CredentialsError(TeacherError):
     """The key is missing from the environment or was refused. The message never contains the key."""
+
+
+class PrivacyError(TeacherError):
+    """A prompt holds what identifies people; nothing was sent. The message never contains an identifier."""
 
 
 class UnreachableError(TeacherError):

@@ -28,6 +28,7 @@ from preceptor.store.stages import Stage, identity, read_json, write_json
 from preceptor.store.tables import write_rows
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.make import make_teacher
+from preceptor.teachers.phi import make_gate
 from preceptor.teachers.prices import Price, price_of
 
 OPINIONS, LABELS = "opinions.json", "labels.parquet"
@@ -126,6 +127,7 @@ class Opinions:
                 self.ledger,
                 reader.price,
                 self.recipe.budget,
+                make_gate(reader.settings),
                 self.progress,
                 f"filter: {words[name]} by {reader.teacher.name}, {self.setting}",
             )

@@ -40,6 +40,7 @@ from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, read_json, refuse_foreign, sole_writer, write_json, write_text
 from preceptor.store.tables import read_examples, read_predictions, write_examples, write_predictions
+from preceptor.teachers.phi import make_gate
 from preceptor.teachers.prices import price_of
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
     sampling, structured = recipe.teacher.sampling(), "schema" in teacher.accepts
     requests = make_requests(strategy, dataset.train, sampling, recipe.augment.draws, structured=structured)
     inputs = {"requests": [teacher.key(r) for r in requests], "train": fingerprint(dataset.train)}
+    if recipe.teacher.phi_mode == "mask":
+        inputs["phi"] = "mask"  # the teacher reads placeholders then
     stage = Stage(state.folder / "augment" / setting / name, identity(VERSIONS["augment"], inputs))
     if not stage.done:
         with state.progress.task(f"augment: {teacher.name}, {name}, {setting}", len(requests)) as advance:
@@ -209,6 +212,7 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
                 ledger,
                 price_of(recipe.teacher),
                 recipe.budget,
+                make_gate(recipe.teacher),
                 lambda tally: advance(tally.done, tally.words),
             )
         parents = [item for item in dataset.train for _ in range(recipe.augment.draws)]

@@ -185,6 +185,7 @@ def labeller(tmp_path, context, script, draws=1, teacher=None):
         ledger,
         Price(Decimal(1), Decimal(2)),
         BudgetSettings(),
+        None,
         Progress(quiet=True),
         "labels",
     )

@@ -17,6 +17,7 @@ from preceptor.store.stages import write_json
 from preceptor.store.tables import write_examples
 from preceptor.teachers.ask import Asked, ask
 from preceptor.teachers.base import Answer, Teacher
+from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price, dollars
 from preceptor.teachers.tally import Tally
 
@@ -31,10 +32,11 @@ def ask_all(
     ledger: Ledger,
     price: Price | None,
     limits: BudgetSettings,
+    gate: PhiGate | None,
     on_progress: Callable[[Tally], None],
 ) -> Asked:
     """Ask for everything that the ledger does not hold. Raises `TeacherError` when not one answer came."""
-    asked = ask(teacher, requests, ledger, price=price, limits=limits, on_progress=on_progress)
+    asked = ask(teacher, requests, ledger, price=price, limits=limits, gate=gate, on_progress=on_progress)
     failures = [answer.error for answer in asked.answers if answer.error is not None]
     if failures and len(failures) == len(requests):
         first = failures[0]

@@ -16,6 +16,7 @@ from preceptor.records import Request, Sampling, Spend
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
 from preceptor.teachers.base import Answer, Teacher
+from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price
 
 Ask = Callable[[Sequence[Request]], list[Answer]]
@@ -30,6 +31,7 @@ class Asker:
     ledger: Ledger
     price: Price | None
     limits: BudgetSettings
+    gate: PhiGate | None
     progress: Progress
     words: str
     """What the requests are for, for people."""
@@ -48,6 +50,7 @@ class Asker:
                 self.ledger,
                 price=self.price,
                 limits=self.limits,
+                gate=self.gate,
                 on_progress=lambda tally: advance(tally.done, tally.words),
             )
         errors = [answer.error for answer in asked.answers if answer.error is not None]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from types import FrameType
 
@@ -24,6 +24,7 @@ from preceptor.records import Request, Spend
 from preceptor.store.ledger import Entry, Failed, Ledger
 from preceptor.teachers.base import Answer, Control, Teacher, refuse_unsupported
 from preceptor.teachers.budget import Budget
+from preceptor.teachers.phi import PhiGate, Screened
 from preceptor.teachers.prices import Price, dollars
 from preceptor.teachers.tally import Tally
 
@@ -63,6 +64,7 @@ def ask(
     *,
     price: Price | None = None,
     limits: BudgetSettings | None = None,
+    gate: PhiGate | None = None,
     on_progress: Progress | None = None,
 ) -> Asked:
     """Answer all `requests`, asking the teacher only for what the ledger does not hold.
@@ -70,14 +72,18 @@ def ask(
     Every group of answers is in the ledger before it counts, so a run that is killed asks nothing twice. Equal
     requests are asked once. A request that fails is an `Answer` with an error; a later run asks it again.
 
-    Raises `UnsupportedSettingError` before anything is sent, `BudgetError` when the budget is used up, other
-    `TeacherError`s when the teacher cannot answer anything, `StorageError` when the ledger cannot be written, and
-    `KeyboardInterrupt` after Ctrl-C. Whatever it raises, all answers until then are in the ledger.
+    `gate` checks every request before the first one is sent. What it masks never leaves the program, and never enters
+    the ledger; the answers come back with the values in place.
+
+    Raises `PrivacyError` where the gate blocks and `UnsupportedSettingError`, both before anything is sent;
+    `BudgetError` when the budget is used up, other `TeacherError`s when the teacher cannot answer anything,
+    `StorageError` when the ledger cannot be written, and `KeyboardInterrupt` after Ctrl-C. Whatever it raises, all
+    answers until then are in the ledger.
     """
     refuse_unsupported(teacher, requests)
-    gathered = gather(
-        teacher, requests, ledger, price=price, limits=limits, on_progress=on_progress, total=len(requests)
-    )
+    screened = _screened(gate, requests)
+    sent = [s.request for s in screened] if screened else requests
+    gathered = gather(teacher, sent, ledger, price=price, limits=limits, on_progress=on_progress, total=len(requests))
     if gathered.stopped == "budget":
         done, wanted = gathered.spend.calls, len(requests)
         raise BudgetError(
@@ -86,7 +92,31 @@ def ask(
         )
     if gathered.stopped:
         raise KeyboardInterrupt
-    return Asked(list(answers_of(teacher, requests, ledger)), gathered.spend)
+    answers = list(answers_of(teacher, sent, ledger))
+    if screened:
+        answers = [_restored(one, answer) for one, answer in zip(screened, answers, strict=True)]
+    return Asked(answers, gathered.spend)
+
+
+def _screened(gate: PhiGate | None, requests: Sequence[Request]) -> list[Screened]:
+    """What may be sent; empty when nothing is checked."""
+    if gate is None:
+        return []
+    found = gate.admit(requests)
+    if found.flagged:
+        notice(f"{found.sentence}. {'Placeholders are sent instead.' if gate.mode == 'mask' else 'They are sent.'}")
+    return [gate.screen(request) for request in requests]
+
+
+def _restored(screened: Screened, answer: Answer) -> Answer:
+    """The answer to the request as it was meant; one with placeholders that nobody gave is an error."""
+    if answer.completion is None:
+        return replace(answer, request=screened.original)
+    text = screened.restore(answer.completion.text)
+    if screened.unknown(text):
+        error = TeacherError("The answer holds a placeholder that stands for nothing.", "It is not used.")
+        return Answer(screened.original, error=error)
+    return Answer(screened.original, completion=replace(answer.completion, text=text))
 
 
 def gather(
