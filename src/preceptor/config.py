@@ -117,7 +117,7 @@ class PhiSettings(Section):
         ...,
     ] = PHI_KINDS  # type: ignore[assignment]
     """What is looked for. Years and months are no dates, and ages below 90 are not found."""
-    names: Literal["auto"] | bool = "auto"
+    names: Literal["auto", True, False] = "auto"
     """Whether a language model looks for names that no title and no cue announces: `auto` where presidio and a spaCy
     model are installed, true to insist on both, false never. Nothing is downloaded."""
     model: str | None = None

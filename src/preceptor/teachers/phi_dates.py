@@ -71,7 +71,7 @@ _DAYS_OF_A_YEAR = (
     # 14 March, 14 Mar '04, the 14th of March
     re.compile(
         rf"{_NOT_INSIDE}(?<!\bphase )(?<!\btype )(?<!\bgrade ){_DAY}(?:\s+of)?[\s-]?{_CAPITAL}(?i:{_GLUED_MONTH})"
-        rf"(?:[\s,-]*{_SHORT_YEAR}{_COUNTS})?(?!\s*[a-z]*\d)"
+        rf"(?:[\s,-]*{_SHORT_YEAR}{_COUNTS}|(?!\d))"
     ),
     # March 14, March the 14th, Mar 14 '04
     re.compile(rf"\b{_CAPITAL}(?i:{_MONTH})(?:\s+the)?\s?-?{_DAY}\b{_COUNTS}(?:[\s,]*(?P<year>'\d\d)\b)?"),

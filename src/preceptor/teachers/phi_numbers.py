@@ -192,8 +192,8 @@ _VEHICLE = (
         r"\b(?:(?:licen[cs]e|number|registration|motorcycle|car|vehicle)\s+(?:plate|tag)s?"
         r"|plates?\s*(?=no\b|number|\#|:)|tag\s+(?=no\b|number|\#))",
         LINK,
-        _PLATE,
-        _letters_and_digits,
+        r"(?P<v>[A-Z0-9]{1,7}(?:[ -][A-Z0-9]{2,5}){0,2})\b",
+        _enough(1),
     ),
     cued(
         "vehicle",
@@ -211,7 +211,7 @@ _CUED_PHONE = any_case(
     "phone",
     r"\b(?:tel(?:ephone)?|phone|fax|facsimile|mob(?:ile)?|cell(?:phone)?|pager|beeper|bleep|extension)\b\.?",
     LINK,
-    r"(?P<v>\+?\(?\d[\d ().-]{2,20}\d)(?!\w|%|[.,]\d)",
+    r"(?P<v>\+?\(?\d[\d ().-]{2,20}\d(?:\s?(?:x|ext\.?)\s?\d{1,6})?)(?!\w|%|[.,]\d)",
     check=_enough(4),
 )
 _PHONE = (
@@ -219,8 +219,8 @@ _PHONE = (
     any_case(
         "phone",
         BEFORE,
-        r"(?P<v>(?:\+?1[-. ]?)?(?:\([2-9]\d\d\)\s?-?[2-9]\d\d[-. ]|[2-9]\d\d/[2-9]\d\d-"
-        r"|[2-9]\d\d(?P<sign>[-. ])[2-9]\d\d(?P=sign))\d{4})",
+        r"(?P<v>(?:(?:\+|00)?1[-. ]?)?(?:\(\d{3}\)\s?-?\d{3}[-. ]|[2-9]\d\d/[2-9]\d\d-"
+        r"|\d{3}(?P<sign>[-.])\d{3}(?P=sign)|[2-9]\d\d [2-9]\d\d )\d{4}(?:\s?(?:x|ext\.?)\s?\d{1,6})?)",
         AFTER,
     ),
     # Great Britain and Ireland: eleven digits from 0 in the usual groups
@@ -229,6 +229,13 @@ _PHONE = (
         BEFORE,
         r"(?P<v>\(?0(?:[12378]\d\)?[ -]?\d{4}[ -]?\d{4}|[12378]\d\d\)?[ -]?\d{3}[ -]?\d{4}"
         r"|[1-378]\d{3}\)?[ -]?\d{3}[ -]?\d{3}))",
+        AFTER,
+    ),
+    # Australia, New Zealand and India
+    any_case(
+        "phone",
+        BEFORE,
+        r"(?P<v>\(0\d{1,2}\)\s?\d{3,4}[ -]?\d{3,4}|04\d\d[ -]\d{3}[ -]\d{3}|0[6-9]\d{9})",
         AFTER,
     ),
     any_case("phone", r"\bext\.?\s*(?P<v>\d{3,6})\b"),
@@ -290,7 +297,8 @@ _RECORD = (
     as_written("record", r"(?<![\w.-])(?P<v>\d{3}[ ]\d{3}[ ]\d{4})(?![\w.-])", check=nhs),
     as_written(
         "record",
-        r"(?<![\w.+-])(?P<v>[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}|3[47]\d{2}[ -]?\d{6}[ -]?\d{5})(?![\w-])",
+        r"(?<![\w.+-])(?P<v>[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{1,7}"
+        r"|(?:3[47]\d{2}|2131|1800)[ -]?\d{6}[ -]?\d{5})(?![\w-])",
         check=luhn,
     ),
     as_written("record", r"\b(?P<v>[A-Z]{2}\d{2}[ ]?(?:[A-Z0-9]{4}[ ]?){2,7}[A-Z0-9]{1,4})\b", check=iban),

@@ -46,7 +46,10 @@ _STATE = (
 )
 _STREET = (
     r"(?:Street|St|Avenue|Ave?|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Close|Crescent|Cres|Terrace|Place|Pl"
-    r"|Square|Sq|Parkway|Pkwy|Highway|Hwy|Way|Gardens|Gdns|Grove|Mews|Circle|Cir|Trail|Row|Quay|Wharf|Hill)"
+    r"|Square|Sq|Parkway|Pkwy|Highway|Hwy|Way|Gardens|Gdns|Grove|Mews|Circle|Cir|Trail|Row|Quay|Wharf|Hill"
+    r"|Alley|Arcade|Bend|Bluff|Bypass|Causeway|Corner|Coves?|Crossing|Esplanade|Estates?|Expressway|Freeway|Glen|Green"
+    r"|Heights|Hollow|Junctions?|Knoll|Landing|Loop|Manor|Meadows?|Parade|Parks?|Pass|Path|Pike|Plaza|Ridge|Run|Summit"
+    r"|Trace|Track|Turnpike|Valley|Views?|Village|Vista|Walks?)"
 )
 _STREET_WORD = (
     r"(?!Minute|Min|Met(?:er|re)|Hour|Day|Week|Month|Year|Latin|Patients|Phase|Grade|Stage|Item|Point)[A-Z][\w'.-]*"
@@ -69,7 +72,13 @@ _ADDRESSES = (
         r"(?i:\b(?:lives?|living|resid\w+|address|home|house|found)\b[^.\n]{0,12}?\b(?:at|in|is|:))\s+",
         r"(?P<v>\d{1,5}[A-Za-z]?,?\s+(?:The\s+)?[A-Z][\w'.-]+(?:\s+[A-Z][\w'.-]+){0,3})",
     ),
+    as_written(
+        "address",
+        r"(?i:\b(?:lives|lived|resides|resided|home\s+address|address)\s*(?:at|in|is|:)?)\s+",
+        r"(?P<v>(?:[A-Z][\w.]{0,30},?\s+){0,4}\d{1,5}[\w/-]{0,9},?(?:\s+(?:[A-Z][\w'.-]{0,30}|\d[\w/-]{0,9}),?){1,8})",
+    ),
     any_case("address", r"\b(?P<v>P\.?\s?O\.?\s?Box\s+\d+)\b"),
+    as_written("address", r"\b(?P<v>(?:(?:PSC|Unit)\s+\d+,?\s+Box\s+\d+,?\s+)?[AFD]PO,?\s+A[AEP],?\s+\d{5})\b"),
     any_case("address", r"\b(?P<v>(?:rural\s+route|R\.?R\.?|RFD|star\s+route)\s*\#?\d+,?\s*box\s*\d+)\b"),
     any_case(
         "address",
@@ -77,7 +86,7 @@ _ADDRESSES = (
         rf"(?P<v>\d{{5}}(?:-\d{{4}})?|\d{{4}}|{_UK_POSTCODE}|{_CANADIAN_POSTCODE})\b",
     ),
     as_written("address", rf"\b(?P<v>(?:{_PLACE},\s+)?{_STATE}\.?,?\s+\d{{5}}(?:-\d{{4}})?)(?![\w,.-]*\d)"),
-    as_written("address", rf"\b(?P<v>{_PLACE},?\s+(?:NSW|VIC|QLD|WA|SA|TAS|ACT)\s+\d{{4}})\b"),
+    as_written("address", rf"\b(?P<v>{_PLACE},?\s+(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT),?\s+\d{{4}})\b"),
     as_written("address", r"(?:\b[A-Z][a-z][\w'.-]+,?|,)\s+(?P<v>[A-Z]{1,2}\d[A-Z\d]?\s\d[A-Z]{2})\b"),
     as_written("address", rf"{_STREET}\b[^\n]{{0,40}}?(?P<v>[A-Z]\d[A-Z]\s\d[A-Z]\d|\b\d{{5}}-\d{{4}})\b"),
 )
