@@ -4,8 +4,12 @@ Two texts of normalised edit similarity `bound` or more differ by few edits, and
 k + 1 pieces of a text that do not overlap, where k is the number of edits that the bound allows, one stands unspoiled
 in the other text, and at most k characters from where it was: the pigeonhole principle of Li, Deng, Wang and Feng
 2011, "Pass-Join". As in Deng, Li and Feng 2014, "A pivotal prefix based filtering algorithm for string similarity
-search", the pieces are the rarest ones, so that common phrases bring no pairs together. No pair is missed, unlike
-with MinHash. What is found is no decision: the caller computes the similarity.
+search", the pieces are the rarest ones, so that common phrases bring no pairs together. What is found is no decision:
+the caller computes the similarity.
+
+Chosen over MinHash by measurement (`bench/filters.py`): no pair is missed, and 100,000 documents take half of the time
+of a MinHash filter that at its usual bound finds 0.42 of the planted pairs, and that at a bound low enough for nearly
+all of them finds eight in ten documents to be duplicates.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ Q_LEAST = 5
 """With shorter pieces nearly every text has nearly every piece; all pairs are compared then.
 
 CPU seconds for 29,546 real texts of 35 words (stretches of trial abstracts): at 0.95 2.1 with size 6 and 2.4 with 8,
-at 0.9 11 with 4, 5.7 with 6 and 19 with 8, at 0.85 98 with 4; all pairs are a matter of 15, 34 and 100. For 100,000
-made-up texts whose sentences have only 16 patterns: 20 at 0.95; at 0.9 pieces are little faster than all pairs.
+at 0.9 11 with 4, 5.7 with 6 and 19 with 8, at 0.85 98 with 4. All pairs would take about 15, 34 and 100, reckoned from
+6,000 texts.
 """
 
 CROWDED = 0.3
