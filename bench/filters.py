@@ -28,7 +28,7 @@ import numpy as np
 from environments import DEFAULT, python_with
 from rapidfuzz import process
 from rapidfuzz.distance import Levenshtein
-from wordings import Writer, instructions
+from wordings import Writer, instructions, with_close_ones
 
 from preceptor.config import DuplicateSettings
 from preceptor.data.base import Task
@@ -92,7 +92,7 @@ def duplicates(count: int, data: Path | None, peers: Path | None) -> Figures:
     found = {"made_up": _duplicates_of(made.texts, made.source)}
     if data:
         real = _stretches(data)[:count]
-        texts, source = _planted(real, Writer(5))
+        texts, source = Writer(5).plant(real)
         found["real"] = _duplicates_of(texts, source)
     rows = [
         (
@@ -194,12 +194,6 @@ def _stretches(data: Path, words: int = 35) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
-def _planted(texts: Sequence[str], writer: Writer) -> tuple[list[str], dict[int, int]]:
-    """The texts, and after them every tenth once more with a few letters changed."""
-    changed = [writer.changed(text, max(int((1 - SIMILARITY) * (len(text) - 30)), 1)) for text in texts[::10]]
-    return [*texts, *changed], {len(texts) + n: 10 * n for n in range(len(changed))}
-
-
 # Novelty.
 
 
@@ -256,23 +250,8 @@ def _novelty_texts(data: Path | None) -> dict[str, list[str]]:
         with (data / "self-instruct" / "seed_tasks.jsonl").open(encoding="utf-8") as lines:
             seeds = [json.loads(line)["instruction"] for line in lines]
         items = json.loads((data / "pubmedqa" / "ori_pqal.json").read_text(encoding="utf-8"))
-        texts["real"] = _with_close_ones(seeds + [item["QUESTION"] for item in items.values()], 300)
+        texts["real"] = with_close_ones(seeds + [item["QUESTION"] for item in items.values()], 300)
     return texts
-
-
-def _with_close_ones(texts: Sequence[str], count: int) -> list[str]:
-    """So many of the texts, every third being the one before with two to five words left out.
-
-    Real questions are seldom near each other; without these the bound would decide nothing.
-    """
-    rng, made = random.Random(0), list[str]()
-    for text in rng.sample(texts, count):
-        if len(made) % 3 == 2:
-            words = made[-1].split()
-            out = set(rng.sample(range(len(words)), min(rng.randint(2, 5), len(words) - 1)))
-            text = " ".join(word for n, word in enumerate(words) if n not in out)
-        made.append(text)
-    return made
 
 
 def _pairs(texts: list[str], peers: Path | None) -> Figures:
@@ -385,7 +364,7 @@ def _ask(command: list[str], job: Figures) -> Figures:
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    print(f"\n{title}")
+    print(f"\n{title}", flush=True)
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"  {name:<{width}}  {text}", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PHRASES = (
@@ -105,6 +106,11 @@ class Writer:
                 texts.append(self.document())
         return Documents(texts, source)
 
+    def plant(self, texts: Sequence[str], similarity: float = 0.95) -> tuple[list[str], dict[int, int]]:
+        """The texts, and after them every tenth once more with nearly as many edits as the similarity allows."""
+        changed = [self.changed(text, max(int((1 - similarity) * (len(text) - 30)), 1)) for text in texts[::10]]
+        return [*texts, *changed], {len(texts) + n: 10 * n for n in range(len(changed))}
+
 
 ASKS = (
     "write a short note about {} for people who have never heard of {}",
@@ -144,6 +150,22 @@ def instructions(writer: Writer, count: int) -> list[str]:
         else:
             frames = [rng.choice(ASKS), *rng.sample(TAILS, rng.choice((0, 0, 0, 1, 1, 3)))]
             made.append(". ".join(frame.format(*_gaps(writer, frame.count("{}"))) for frame in frames))
+    return made
+
+
+def with_close_ones(texts: Sequence[str], count: int) -> list[str]:
+    """So many of the texts, every third being the one before with two to five words left out.
+
+    Real questions are seldom near each other; without these a bound would decide nothing.
+    """
+    rng, made = random.Random(0), list[str]()
+    for text in rng.sample(texts, count):
+        if len(made) % 3 == 2:
+            words = made[-1].split()
+            out = set(rng.sample(range(len(words)), min(rng.randint(2, 5), len(words) - 1)))
+            made.append(" ".join(word for n, word in enumerate(words) if n not in out))
+        else:
+            made.append(text)
     return made
 
 

@@ -121,6 +121,20 @@ def test_common_phrases_bring_no_pairs_together():
     assert pairs == {(i, i) for i in range(300)}
 
 
+def test_items_with_very_many_hits_are_compared_with_everything(monkeypatch):
+    """The result stays, and so does the time: nothing is expanded for texts that are nearly all the same."""
+    rng = random.Random(9)
+    phrase = "seen in the ward on a tuesday and again on the friday after that and no change was noted "
+    texts = [(phrase + "".join(rng.choices(LETTERS, k=rng.randrange(9, 14))),) for _ in range(200)]
+    texts = list(dict.fromkeys(texts))
+    monkeypatch.setattr(pieces, "CROWDED", float("inf"))
+    expanded = near_earlier(texts, 0.95)
+    assert 0 < len(expanded) < len(texts) - 20
+    monkeypatch.undo()
+    monkeypatch.setattr(SharedPieces, "_possible", None)
+    assert near_earlier(texts, 0.95) == expanded
+
+
 def test_any_character_is_a_character():
     texts = [
         ("\ud800 \U0010ffff " * 9,),

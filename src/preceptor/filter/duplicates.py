@@ -86,8 +86,9 @@ def near_earlier(texts: Sequence[Texts], bound: float, start: int = 0) -> dict[i
         rest = np.array([item for item in block.tolist() if item not in dropped], dtype=np.int64)
         own = make()
         own.store(rest)
-        for found, asked, share in sorted(_near(own.ask(rest), columns, bound), key=itemgetter(1, 0)):
-            if found < asked and asked not in dropped and found not in dropped:
+        earlier = (Pairs(*(side[pairs.found < pairs.asked] for side in pairs)) for pairs in own.ask(rest))
+        for found, asked, share in sorted(_near(earlier, columns, bound), key=itemgetter(1, 0)):
+            if asked not in dropped and found not in dropped:
                 dropped[asked] = (found, share)
         stored.take(own, np.array([item for item in rest.tolist() if item not in dropped], dtype=np.int64))
     return dropped

@@ -74,10 +74,11 @@ def f_measure(common: Integers, words: Integers | int, others: Integers | int) -
     common/words and common/others. Computed in this order and not as 2 * common / (words + others), whose last bit
     differs from `rouge_score`'s. Shapes broadcast.
     """
-    # An empty text has nothing in common, so dividing by 1 instead of 0 changes no result.
+    # An empty text has nothing in common with any, so dividing by 1 instead of 0 changes no result.
     precision, recall = common / np.maximum(words, 1), common / np.maximum(others, 1)
-    both = precision + recall
-    return np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+    both = np.maximum(precision + recall, np.finfo(np.float64).tiny)
+    result: Floats = 2 * precision * recall / both
+    return result
 
 
 def common_words(texts: Sequence[str], others: Sequence[str], workers: int = 1) -> npt.NDArray[np.int32]:
@@ -91,7 +92,8 @@ def rouge_l(texts: Sequence[str], others: Sequence[str], stem: Stem | None = Non
     A text without words has F 0 to everything, also to another such text.
     """
     alphabet = Alphabet()
-    rows, columns = ([alphabet.spell(rouge_words(text, stem)) for text in side] for side in (texts, others))
+    rows = [alphabet.spell(rouge_words(text, stem)) for text in texts]
+    columns = rows if texts is others else [alphabet.spell(rouge_words(text, stem)) for text in others]
     result = np.zeros((len(rows), len(columns)))
     lengths = np.array([len(c) for c in columns], dtype=np.int64)
     for top in range(0, len(rows), _ROWS):  # small enough that the arrays of a part stay in the cache
