@@ -105,7 +105,7 @@ def test_every_teacher_example_is_valid() -> None:
     teachers = [table["teacher"] for table in tables if set(table) == {"teacher"}]
     assert len(teachers) >= 3
     kinds = {TeacherSettings.model_validate(teacher).kind for teacher in teachers}
-    assert kinds == {"local", "openai"}
+    assert kinds == {"local", "openai", "anthropic"}
     own = next(table for table in tables if "data" in table)
     for teacher in teachers:
         assert check_recipe({**own, "teacher": teacher}, "README.md").teacher.sampling()
