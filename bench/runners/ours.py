@@ -1,10 +1,10 @@
-"""Preceptor's engine with the ledger on: `teachers.ask.ask` and the teacher behind an endpoint."""
+"""Preceptor's engine with the ledger on: `teachers.ask` and the teacher behind an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import aiohttp  # noqa: F401 - the teacher imports it when it is first asked; nobody's imports are timed
+import httptools  # noqa: F401 - the teacher's imports are not timed, nor are anybody's
 from runners import work
 
 import preceptor.teachers.openai  # noqa: F401 - as above
@@ -12,11 +12,13 @@ from preceptor.config import TeacherSettings
 from preceptor.records import Message, Request
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import answers_of, gather
+from preceptor.teachers.ask import ask as ask_list
+from preceptor.teachers.base import Answer
 from preceptor.teachers.make import make_teacher
 
 
 def ask(job: work.Job, prompts: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Answers with every one of them in a fresh ledger file."""
+    """Answers with every one of them in a fresh ledger file: of a list at once, of a stream from the ledger."""
     settings = TeacherSettings(
         kind="openai",
         model=work.MODEL,
@@ -34,8 +36,13 @@ def ask(job: work.Job, prompts: Iterable[str]) -> Iterator[tuple[int, str]]:
             yield Request((Message("user", text),), sampling, item=str(index))
 
     with Ledger(job.scratch / "ledger.sqlite") as ledger:
-        gather(teacher, requests(prompts), ledger)
-        for answer in answers_of(teacher, requests(map(work.prompt, range(job.count))), ledger):
+        answers: Iterable[Answer]
+        if job.stream:
+            gather(teacher, requests(prompts), ledger)
+            answers = answers_of(teacher, requests(map(work.prompt, range(job.count))), ledger)
+        else:
+            answers = ask_list(teacher, list(requests(prompts)), ledger).answers
+        for answer in answers:
             if answer.completion is not None:
                 yield int(answer.request.item), answer.completion.text
         if ledger.count() != job.count:
@@ -43,4 +50,4 @@ def ask(job: work.Job, prompts: Iterable[str]) -> Iterator[tuple[int, str]]:
 
 
 if __name__ == "__main__":
-    work.main(ask, ["aiohttp"])
+    work.main(ask, ["httptools"])

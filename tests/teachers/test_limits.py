@@ -83,8 +83,9 @@ def test_a_cancelled_place_is_handed_on() -> None:
         limiter = Limiter(1)
 
         async def hold(seconds: float) -> None:
-            async with limiter.place(1):
-                await asyncio.sleep(seconds)
+            await limiter.enter(1)
+            await asyncio.sleep(seconds)
+            limiter.leave()
 
         first = asyncio.create_task(hold(0.05))
         await asyncio.sleep(0)

@@ -20,7 +20,7 @@ PACKAGES = (
     "pyarrow",
     "pydantic",
     "rapidfuzz",
-    "aiohttp",
+    "httptools",
     "datasets",
 )
 

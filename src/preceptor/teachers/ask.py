@@ -83,7 +83,8 @@ def ask(
     refuse_unsupported(teacher, requests)
     screened = _screened(gate, requests)
     sent = [s.request for s in screened] if screened else requests
-    gathered = gather(teacher, sent, ledger, price=price, limits=limits, on_progress=on_progress, total=len(requests))
+    gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, len(requests), keys=[])
+    gathered = _outside_any_loop(gathering, sent)
     if gathered.stopped == "budget":
         done, wanted = gathered.spend.calls, len(requests)
         raise BudgetError(
@@ -92,7 +93,7 @@ def ask(
         )
     if gathered.stopped:
         raise KeyboardInterrupt
-    answers = list(answers_of(teacher, sent, ledger))
+    answers = list(_stored(sent, gathering.keys or [], ledger))
     if screened:
         answers = [_restored(one, answer) for one, answer in zip(screened, answers, strict=True)]
     return Asked(answers, gathered.spend)
@@ -134,24 +135,33 @@ def gather(
     Ctrl-C once lets what is in flight end and stores it, twice stops at once; the ledger stays whole either way.
     Raises what `ask` does, except that a used-up budget and a first Ctrl-C are told by `Gathered.stopped`.
     """
-    gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, total)
-    if _loop_is_running():  # a notebook: the teacher's own event loop needs a thread of its own
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(gathering.run, requests).result()
-    return gathering.run(requests)
+    return _outside_any_loop(_Gathering(teacher, ledger, price, limits, on_progress or _silent, total), requests)
 
 
 def answers_of(teacher: Teacher, requests: Iterable[Request], ledger: Ledger) -> Iterator[Answer]:
     """What the ledger holds for each request, in order: its answer, or an error that says why there is none."""
     for part in _chunks(requests, CHUNK):
-        keys = [teacher.key(request) for request in part]
-        found, failed = ledger.get(keys), ledger.failed(keys)
-        for key, request in zip(keys, part, strict=True):
-            if key in found:
-                yield Answer(request, completion=found[key])
-            else:
-                reason, hint = failed.get(key, Failed("The request was not sent.", ""))
-                yield Answer(request, error=TeacherError(reason, hint))
+        yield from _stored(part, [teacher.key(request) for request in part], ledger)
+
+
+def _stored(requests: Sequence[Request], keys: Sequence[str], ledger: Ledger) -> Iterator[Answer]:
+    """The ends of these calls."""
+    found = ledger.get(keys)
+    failed = ledger.failed([key for key in keys if key not in found])
+    for key, request in zip(keys, requests, strict=True):
+        if key in found:
+            yield Answer(request, completion=found[key])
+        else:
+            reason, hint = failed.get(key, Failed("The request was not sent.", ""))
+            yield Answer(request, error=TeacherError(reason, hint))
+
+
+def _outside_any_loop(gathering: _Gathering, requests: Iterable[Request]) -> Gathered:
+    """Run here, or in a thread where an event loop is running (a notebook): the teacher's own loop needs one."""
+    if not _loop_is_running():
+        return gathering.run(requests)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(gathering.run, requests).result()
 
 
 @dataclass
@@ -167,6 +177,8 @@ class _Gathering:
     open: dict[int, tuple[str, Request]] = field(default_factory=dict)
     """Given to the teacher and not yet stored: key and request, by the object's identity, which costs no hashing."""
     failures: Counter[str] = field(default_factory=Counter)
+    keys: list[str] | None = None
+    """Of all requests, in order, for who wants them; computed anyway."""
 
     def run(self, requests: Iterable[Request]) -> Gathered:
         self.control = Control(Budget(self.ledger, self.price, self.limits))
@@ -193,7 +205,10 @@ class _Gathering:
         """The requests that the ledger cannot answer, each once."""
         for part in _chunks(requests, CHUNK):
             refuse_unsupported(self.teacher, part)
-            wanted = {self.teacher.key(request): request for request in part}
+            keys = [self.teacher.key(request) for request in part]
+            if self.keys is not None:
+                self.keys += keys
+            wanted = dict(zip(keys, part, strict=True))
             fresh = self.ledger.first_seen(list(wanted))
             known = self.ledger.get(fresh)
             for completion in known.values():

@@ -13,19 +13,18 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import CredentialsError, TeacherError, UnreachableError
 from preceptor.records import Completion, Request
 from preceptor.teachers.base import Answer, Control
 from preceptor.teachers.budget import Reservation
+from preceptor.teachers.http import BrokenError, Client, ConnectError
 from preceptor.teachers.limits import Limiter
 from preceptor.teachers.replies import Failure, Kind, exhausted_for
-
-if TYPE_CHECKING:
-    import aiohttp
 
 FIRST_WAIT_S = 0.5
 """Wait before the first retry; it doubles with every further one, up to sixteen times."""
@@ -44,8 +43,6 @@ LONGEST_PAUSE_S = 600.0
 """A longer wait asked for by the endpoint (a daily limit) ends the run instead of looking like a hang."""
 GATHER_S = 0.01
 """How long answers are gathered into one group. A group is one commit of the ledger."""
-LARGEST_REPLY = 16 * 2**20
-"""Bytes of a reply that are read; what is longer is no chat completion."""
 BYTES_PER_TOKEN = 4
 """Of English text, about; only the pace follows it."""
 TEMPLATE_TOKENS = 512
@@ -119,7 +116,7 @@ class Asking:
                 loop.run_until_complete(asyncio.wait([task]))
             if not task.cancelled():
                 task.exception()  # looked at, so that asyncio does not complain about an error nobody saw
-            loop.run_until_complete(asyncio.sleep(0))  # sockets are let go in the round after their closing
+            loop.run_until_complete(asyncio.sleep(0))  # what was cancelled last is closed in the round after
             loop.close()
 
     async def _next_group(self, task: asyncio.Task[None]) -> list[Answer]:
@@ -133,29 +130,23 @@ class Asking:
         return group
 
     async def _all(self) -> None:
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s, sock_connect=CONNECT_S)
-        async with aiohttp.ClientSession(
-            timeout=timeout,
-            connector=aiohttp.TCPConnector(limit=0),  # the limiter decides
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session:
+        client = Client(self._dialect.url, connect_s=CONNECT_S, timeout_s=self._settings.timeout_s)
+        async with aclosing(client):
             try:
                 async with asyncio.TaskGroup() as workers:
                     for _ in range(self._settings.concurrency):
-                        workers.create_task(self._work(session))
+                        workers.create_task(self._work(client))
             except BaseExceptionGroup as group:
                 raise group.exceptions[0] from None  # the first error; it stopped the other workers
         if self._answers == 0 and self._shared:
             raise self._shared[0]
 
-    async def _work(self, session: aiohttp.ClientSession) -> None:
+    async def _work(self, client: Client) -> None:
         for request in self._pending:  # shared by all workers: each draws the next one
-            if self._control.stopped or not await self._answer(session, request):
+            if self._control.stopped or not await self._answer(client, request):
                 return
 
-    async def _answer(self, session: aiohttp.ClientSession, request: Request) -> bool:
+    async def _answer(self, client: Client, request: Request) -> bool:
         """Put the request's answer into the inbox; False when it was never sent and is not going to be."""
         body = self._dialect.body(request)
         sent = failed = 0
@@ -163,13 +154,16 @@ class Asking:
         while True:
             replies = self._replies
             await self._wait(request, sent)
-            async with self._limiter.place(_about_tokens(body, request)) as now:
+            now = await self._limiter.enter(_about_tokens(body, request))
+            try:
                 if self._control.stopped and not sent:
                     return False
                 reserved = await self._reserve(request, body)
                 if reserved is None:
                     return False
-                reply = await self._send(session, request, body)
+                reply = await self._send(client, request, body)
+            finally:
+                self._limiter.leave()
             sent += 1
             if isinstance(reply, Completion):
                 self._put(Answer(request, completion=reply, ticket=reserved.ticket))
@@ -246,29 +240,23 @@ class Asking:
         self._limiter.pause(seconds)
         self._control.wait_s = self._limiter.paused_for()
 
-    async def _send(self, session: aiohttp.ClientSession, request: Request, body: bytes) -> Completion | Failure:
-        import aiohttp
-
+    async def _send(self, client: Client, request: Request, body: bytes) -> Completion | Failure:
         dialect = self._dialect
         began = time.perf_counter()
         try:
-            # Redirects are not followed: the key would go to whatever host the reply names.
-            async with session.post(
-                dialect.url, data=body, headers=dialect.headers(request), allow_redirects=False
-            ) as response:
-                content = await _content(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Failure(Kind.UNCONNECTED, "Nobody could be reached at the endpoint.", dialect.scrub(_cause(error)))
+            response = await client.post(body, dialect.headers(request))
+        except ConnectError as error:
+            return Failure(Kind.UNCONNECTED, "Nobody could be reached at the endpoint.", dialect.scrub(str(error)))
         except TimeoutError:
             return Failure(Kind.TIMEOUT, f"The endpoint did not answer within {self._settings.timeout_s:g} s.")
-        except (aiohttp.ClientError, ConnectionError, ValueError) as error:  # ValueError: a Location that is no address
+        except BrokenError as error:
             return Failure(Kind.BROKEN, "The endpoint broke off the connection.", dialect.scrub(str(error)))
         self._replies += 1
         self._silent = 0
         if (pause := exhausted_for(response.headers)) is not None:
             self._pause(min(pause, LONGEST_PAUSE_S))
         try:
-            reply = dialect.read(request, response.status, response.headers, content)
+            reply = dialect.read(request, response.status, response.headers, response.content)
         except TeacherError as error:
             return Failure(Kind.SHARED, error.message, error.hint, shared=error)
         return replace(reply, seconds=time.perf_counter() - began) if isinstance(reply, Completion) else reply
@@ -348,19 +336,3 @@ def payload_key(dialect: Dialect, request: Request) -> str:
 
 def _about_tokens(body: bytes, request: Request) -> int:
     return len(body) // BYTES_PER_TOKEN + request.sampling.max_tokens
-
-
-async def _content(response: aiohttp.ClientResponse) -> bytes:
-    parts, size = [], 0
-    async for part in response.content.iter_any():
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_REPLY:
-            return b""
-    return b"".join(parts)
-
-
-def _cause(error: Exception) -> str:
-    """The operating system's words, without the library's report around them."""
-    inner = getattr(error, "os_error", None)
-    return str(getattr(inner, "strerror", None) or error)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 FIRST_WINDOW = 32.0
 """Requests in flight at the start: small beside an endpoint's limits, and 200 are reached in three round trips."""
@@ -54,18 +52,22 @@ class Limiter:
         """How many requests may be in flight now."""
         return int(self._window)
 
-    @asynccontextmanager
-    async def place(self, tokens: int) -> AsyncIterator[float]:
-        """Wait for a place, for a pause to end and for the rates; yields the time at which the request is sent.
+    async def enter(self, tokens: int) -> float:
+        """Wait for a place, for a pause to end and for the rates; returns the time at which the request is sent.
 
-        `tokens` is about how many the request will take.
+        `tokens` is about how many the request will take. Whoever entered must leave.
         """
         await self._enter()
         try:
-            yield await self._when_due(tokens)
-        finally:
-            self._in_flight -= 1
-            self._wake()
+            return await self._when_due(tokens)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._in_flight -= 1
+        self._wake()
 
     async def _enter(self) -> None:
         if self._in_flight < self.window and not self._queue:
