@@ -9,9 +9,10 @@ id, so thresholds can be fixed on one half (`--part development`) and counted on
 - PubMedQA, official split: all 550 validation and test items are held out; planted are those of the half. A third of
   the training items is the training set that the filter knows, a third serves as clean candidates in each half.
 - trial abstracts (another collection): clean candidates, by halves.
-- MTS dialogues: each half is cut into two folds. One fold's originals are held out; its back-translations are the
-  paraphrases, the other fold's originals the clean candidates; then the folds change places. The training set is
-  the data set's own validation and test file. Only dialogues count: the notes were not translated.
+- MTS dialogues: each half is cut into three folds. The originals of one fold are held out and its back-translations
+  are the paraphrases, the originals of the next are the clean candidates, those of the third and of the data set's
+  validation and test file the training set; each fold is held out once. Only dialogues count: the notes were not
+  translated.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ PARTS = ("development", "counted")
 COPIES, EDITED, QUICK = 100, 100, 25
 """Planted per row; in the quick variant `QUICK`."""
 QUICK_CLEAN = 150
+FOLDS = 3
 LENGTHS = (10, 15, 20, 30, 50, 100)
 """Bounds in words of the rows by length of the paraphrased dialogue."""
 DIALOGUES = Task("mts-dialog", "default", ("yes", "no"), ("dialogue",), "{{ dialogue }}")
@@ -127,7 +129,7 @@ def scenes(data_root: Path, part: str, quick: bool, embed: Embedding) -> Iterato
     """What the filter knows, and the candidates, of each data set."""
     half = PARTS.index(part)
     yield _pubmedqa(data_root, half, quick, embed)
-    for fold in range(1 if quick else 2):
+    for fold in range(1 if quick else FOLDS):
         yield _dialogues(data_root / "mts-dialog", half, fold, quick, embed)
 
 
@@ -261,9 +263,10 @@ def _dialogues(
 ) -> tuple[FilterContext, list[Planted]]:
     originals, translated = _pairs(folder / _AUGMENTED)
     mine = [number for number in originals if part_of(f"dialogue {number}") == half]
-    held = [number for number in mine if part_of(f"fold {number}") == fold]
-    clean = [number for number in mine if part_of(f"fold {number}") != fold]
-    known = [
+    folds = [[number for number in mine if part_of(f"fold {number}", FOLDS) == one] for one in range(FOLDS)]
+    held, clean, rest = (folds[(fold + step) % FOLDS] for step in range(FOLDS))
+    known = [Example(f"training-{number}", {"dialogue": originals[number]}, "yes") for number in rest]
+    known += [
         Example(f"{name}-{row['ID']}", {"dialogue": row["dialogue"]}, "yes")
         for name in _OTHERS
         for row in _table(folder / name)
