@@ -186,7 +186,7 @@ class LeakageSettings(Section):
 
     ngram: int = Field(8, ge=3)
     """Length in words of the runs that must not be shared with a validation or test item."""
-    max_similarity: float = Field(0.9, gt=0, le=1)
+    max_similarity: float = Field(0.85, gt=0, le=1)
     """Cosine of MiniLM embeddings from which a question counts as a test item's."""
     require_parent: bool = True
     """Whether a candidate must name known training items as its parents. False for candidates made elsewhere."""

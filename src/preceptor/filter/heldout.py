@@ -26,6 +26,7 @@ class HeldOutText:
     item: str
     """The item's id."""
     field: str
+    text: str
     tokens: tuple[str, ...]
     """Its words, numbers in digits."""
 
@@ -48,14 +49,13 @@ class HeldOut:
 
     def __init__(self, context: FilterContext, ngram: int) -> None:
         self._ngram = ngram
-        held = [[(name, tuple(plain(text))) for name, text in item.fields.items()] for item in context.held_out]
-        known = [[tuple(plain(text)) for text in item.fields.values()] for item in context.parents.values()]
-        self.texts = [
-            HeldOutText(item.id, name, tokens)
-            for item, texts in zip(context.held_out, held, strict=True)
-            for name, tokens in texts
+        held = [
+            [HeldOutText(item.id, name, text, tuple(plain(text))) for name, text in item.fields.items()]
+            for item in context.held_out
         ]
-        self.rarity = Rarity([*([tokens for _, tokens in texts] for texts in held), *known])
+        known = [[tuple(plain(text)) for text in item.fields.values()] for item in context.parents.values()]
+        self.texts = [text for texts in held for text in texts]
+        self.rarity = Rarity([*([text.tokens for text in texts] for texts in held), *known])
         self.known = frozenset(tokens for texts in known for tokens in texts)
         """The training items' texts, as tokens."""
         self._documents = _documents(item.id for item in context.held_out) - _documents(

@@ -26,6 +26,7 @@ from preceptor.filter.base import FilterContext, changed_fields
 from preceptor.filter.heldout import HeldOut
 from preceptor.filter.overlap import plain
 from preceptor.filter.text import Run, normalised, runs, words
+from preceptor.models.embed import Embedding, Vectors
 from preceptor.records import KEEP, Example, Verdict, drop
 
 RARE = 0.75
@@ -39,6 +40,9 @@ NEAR = 0.85
 
 SHARE = 0.30
 """`Overlap.shares` from which a text is a held-out one edited or translated there and back."""
+
+SOME, SAME = 0.15, 0.92
+"""A text other than a question is a held-out one in other words when `Overlap.shares` and cosine reach these."""
 
 RATIONALE_RUN = 4
 """Length in words of the runs that are counted between a generated input and its parent's rationale."""
@@ -57,7 +61,8 @@ class Leakage:
     they cover is rare enough (`RARE`, `WHOLE`): clean dialogues and abstracts share runs of common words all the time.
     `near`: a question has at least the edit similarity `NEAR` to a held-out one.
     `overlap`: it has at least the share `SHARE` of the rare words and their neighbours of a held-out text.
-    `embedding`: a question has at least the cosine `max_similarity` to a held-out one.
+    `embedding`: a question has at least the cosine `max_similarity` to a held-out one; another text has at least
+    the share `SOME` and the cosine `SAME`, so that only suspects are embedded, which is what takes time.
     The last three do not count where the parent has as much in the same field.
     `parent_unknown`: no training item is named as parent, or one that there is not; unless `require_parent` is off.
     `rationale_leak`: a changed input has as many four-word runs of its parent's hidden rationale as `ngram`
@@ -74,34 +79,27 @@ class Leakage:
     def judge(self, candidates: Sequence[Example], context: FilterContext) -> list[Verdict]:
         """One verdict per candidate, in the same order."""
         held = HeldOut(context, self._settings.ngram)
-        wordings = {name: [_near(context, name)] for name in context.questions}
+        changed = [_changed(candidate, context, held) for candidate in candidates]
+        verdicts = [_ids(candidate, context, held) for candidate in candidates]
+        wordings = {name: _near(context, name) for name in context.questions}
         overlap = _overlap(held)
-        verdicts = []
-        for candidate in candidates:
-            verdict, parent = _ids(candidate, context, held), context.parent_of(candidate)
-            for name in _changed(candidate, context, held) if verdict.kept else ():
-                if verdict.kept:
-                    found = self._field(name, candidate, parent, held, [*wordings.get(name, ()), overlap])
-                    verdict = found if found.detail else verdict
-            verdicts.append(verdict)
-        for name in sorted(context.questions):
-            self._meaning(name, candidates, context, held, verdicts)
+        for position, candidate in enumerate(candidates):
+            for name in changed[position]:
+                if verdicts[position].kept:
+                    found = self._words(name, candidate.fields[name], held)
+                    for measure in (wordings.get(name), overlap):
+                        if measure and found.kept:
+                            found = measure.verdict(name, candidate, context)
+                    verdicts[position] = found if found.detail else verdicts[position]
+        self._meaning(candidates, changed, context, held, verdicts)
         for position, candidate in enumerate(candidates):
             last = self._parent_known(candidate, context) if verdicts[position].kept else KEEP
             last = self._rationale(candidate, context) if verdicts[position].kept and last.kept else last
             verdicts[position] = verdicts[position] if last.kept else last
         return verdicts
 
-    def _field(
-        self, name: str, candidate: Example, parent: Example | None, held: HeldOut, measures: Sequence[_Measure]
-    ) -> Verdict:
-        text = candidate.fields[name]
-        found = self._words(name, plain(text), held)
-        for measure in measures:
-            found = measure.verdict(name, text, _inherited(parent, name)) if found.kept else found
-        return found
-
-    def _words(self, name: str, tokens: Sequence[str], held: HeldOut) -> Verdict:
+    def _words(self, name: str, text: str, held: HeldOut) -> Verdict:
+        tokens = plain(text)
         if same := held.same(tokens):
             return drop("exact", f"{name}: the words of {same.field} of held-out item {same.item}")
         for one in held.shared(tokens):
@@ -110,18 +108,31 @@ class Leakage:
         return KEEP
 
     def _meaning(
-        self, name: str, candidates: Sequence[Example], context: FilterContext, held: HeldOut, verdicts: list[Verdict]
+        self,
+        candidates: Sequence[Example],
+        changed: Sequence[Sequence[str]],
+        context: FilterContext,
+        held: HeldOut,
+        verdicts: list[Verdict],
     ) -> None:
-        """Compare the questions `name` that are still kept; put drops and remarks into `verdicts`."""
-        open_ = [p for p, c in enumerate(candidates) if verdicts[p].kept and name in _changed(c, context, held)]
-        if not open_ or not context.held_out:
-            return
-        measure = _cosine(context, name, [candidates[p].fields[name] for p in open_], self._settings.max_similarity)
-        for position in open_:
-            candidate = candidates[position]
-            inherited = _inherited(context.parent_of(candidate), name)
-            found = measure.verdict(name, candidate.fields[name], inherited)
-            verdicts[position] = found if found.detail else verdicts[position]
+        """Compare the texts of what is still kept; put drops and remarks into `verdicts`."""
+        left = [(place, name) for place, names in enumerate(changed) if verdicts[place].kept for name in names]
+        vectors = _Vectors(context.embed)
+        texts = _texts(held, vectors, [candidates[p].fields[n] for p, n in left if n not in context.questions])
+        asked = {
+            name: _asked(
+                context,
+                name,
+                vectors,
+                [candidates[p].fields[n] for p, n in left if n == name],
+                self._settings.max_similarity,
+            )
+            for name in {name for _, name in left} & context.questions
+        }
+        for place, name in left:
+            if verdicts[place].kept:
+                found = asked.get(name, texts).verdict(name, candidates[place], context)
+                verdicts[place] = found if found.detail else verdicts[place]
 
     def _parent_known(self, candidate: Example, context: FilterContext) -> Verdict:
         unknown = [identity for identity in candidate.parents if identity not in context.parents]
@@ -157,11 +168,13 @@ class _Measure:
     of: Callable[[str], Likeness]
     """[items] for a text."""
 
-    def verdict(self, name: str, text: str, inherited: str) -> Verdict:
-        """Drop a text that is too like a held-out one, unless its parent's, `inherited`, is so as well."""
-        mine = self.of(text)
+    def verdict(self, name: str, candidate: Example, context: FilterContext) -> Verdict:
+        """Drop a candidate whose field `name` is too like a held-out text that its parent's is not too like."""
+        mine = self.of(candidate.fields[name])
         if not (mine >= self.bound).any():
             return KEEP
+        parent = context.parent_of(candidate)
+        inherited = parent.fields.get(name, "") if parent else ""
         fresh = np.where(self.of(inherited) < self.bound, mine, 0.0) if inherited else mine
         leak = bool(fresh.max() >= self.bound)
         nearest = int((fresh if leak else mine).argmax())
@@ -187,16 +200,48 @@ def _near(context: FilterContext, name: str) -> _Measure:
     return _Measure("near", "edit similarity", NEAR, [item.id for item in context.held_out], similarities)
 
 
-def _cosine(context: FilterContext, name: str, texts: Sequence[str], bound: float) -> _Measure:
-    """Cosine; four digits, so that verdicts agree with the figure shown on every machine."""
-    others = context.embed([item.fields.get(name, "") for item in context.held_out])
-    known = dict(zip(texts, context.embed(texts), strict=True))
+def _asked(context: FilterContext, name: str, vectors: _Vectors, texts: Sequence[str], bound: float) -> _Measure:
+    """Cosine to all held-out questions `name`."""
+    others = [item.fields.get(name, "") for item in context.held_out]
+    vectors.read([*texts, *others])
+    return _Measure(
+        "embedding", "cosine", bound, [i.id for i in context.held_out], lambda text: vectors.cosines(text, others)
+    )
+
+
+def _texts(held: HeldOut, vectors: _Vectors, texts: Sequence[str]) -> _Measure:
+    """Cosine to the held-out texts with which at least `SOME` is shared; 0 to the others, which are not read."""
 
     def cosines(text: str) -> Likeness:
-        vector = known[text] if text in known else context.embed([text])[0]
-        return np.asarray((vector @ others.T).round(4), dtype=np.float64)
+        found = np.zeros(len(held.texts))
+        places = np.flatnonzero(held.overlaps(plain(text)) >= SOME)
+        found[places] = vectors.cosines(text, [held.texts[place].text for place in places])
+        return found
 
-    return _Measure("embedding", "cosine", bound, [item.id for item in context.held_out], cosines)
+    suspects = [text for text in texts if (held.overlaps(plain(text)) >= SOME).any()]
+    vectors.read(suspects)
+    return _Measure("embedding", "cosine", SAME, [text.item for text in held.texts], cosines)
+
+
+class _Vectors:
+    """Embeddings of texts, each computed once and many at a time."""
+
+    def __init__(self, embed: Embedding) -> None:
+        self._embed = embed
+        self._known: dict[str, Vectors] = {}
+
+    def read(self, texts: Iterable[str]) -> None:
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if fresh:
+            self._known.update(zip(fresh, self._embed(fresh), strict=True))
+
+    def cosines(self, text: str, others: Sequence[str]) -> Likeness:
+        """[others]; four digits, so that verdicts agree with the figure shown on every machine."""
+        if not others:
+            return np.zeros(0)
+        self.read([text, *others])
+        row = np.stack([self._known[other] for other in others]) @ self._known[text]
+        return row.astype(np.float64).round(4)
 
 
 def _ids(candidate: Example, context: FilterContext, held: HeldOut) -> Verdict:
@@ -214,10 +259,6 @@ def _changed(candidate: Example, context: FilterContext, held: HeldOut) -> list[
     parent = context.parent_of(candidate)
     names = changed_fields(candidate, parent) if parent else tuple(candidate.fields)
     return [name for name in names if tuple(plain(candidate.fields.get(name, ""))) not in held.known]
-
-
-def _inherited(parent: Example | None, name: str) -> str:
-    return parent.fields.get(name, "") if parent else ""
 
 
 def _all_runs(texts: Iterable[str], length: int) -> set[Run]:
