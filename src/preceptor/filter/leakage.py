@@ -29,7 +29,7 @@ from preceptor.filter.text import Run, normalised, runs, words
 from preceptor.models.embed import Embedding, Vectors
 from preceptor.records import KEEP, Example, Verdict, drop
 
-RARE = 0.75
+RARE = 0.875
 """Shared runs leak when their words weigh as much as this times `ngram` rare words: 6 for runs of 8."""
 
 WHOLE, MOST = 2.0, 0.8
@@ -38,10 +38,10 @@ WHOLE, MOST = 2.0, 0.8
 NEAR = 0.85
 """Normalised edit similarity from which a question is a held-out one with a few words changed."""
 
-SHARE = 0.30
+SHARE = 0.24
 """`Overlap.shares` from which a text is a held-out one edited or translated there and back."""
 
-SOME, SAME = 0.15, 0.92
+SOME, SAME = 0.11, 0.92
 """A text other than a question is a held-out one in other words when `Overlap.shares` and cosine reach these."""
 
 RATIONALE_RUN = 4

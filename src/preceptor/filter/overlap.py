@@ -24,7 +24,7 @@ At 0.1 a threshold that spares as many dialogues catches 79 instead of 90 % of e
 clean abstracts are as close as edited ones.
 """
 
-PRIOR = 10.0
+PRIOR = 20.0
 """Added to a text's weight, in rare features, so that a short text must be shared in larger part than a long one.
 
 Without it short dialogues ("Do you smoke?" "No.") are as good as equal to one another; at 20 short questions are
