@@ -332,3 +332,8 @@ def test_no_false_alarm_from_the_real_embedding(context, real):
         for n, i in enumerate(test)
     ]
     assert [v.kept for v in judge(context, *turned)].count(False) > 0.9 * len(test)
+
+
+def test_without_held_out_items_nothing_leaks(context, child):
+    candidates = [child(question=HELD_QUESTION), child(context=SUSPECT)]
+    assert [v.kept for v in judge(replace(context, held_out=()), *candidates)] == [True, True]

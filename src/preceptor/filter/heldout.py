@@ -50,10 +50,10 @@ class HeldOut:
     def __init__(self, context: FilterContext, ngram: int) -> None:
         self._ngram = ngram
         held = [
-            [HeldOutText(item.id, name, text, tuple(plain(text))) for name, text in item.fields.items()]
+            [HeldOutText(item.id, name, text, plain(text)) for name, text in item.fields.items()]
             for item in context.held_out
         ]
-        known = [[tuple(plain(text)) for text in item.fields.values()] for item in context.parents.values()]
+        known = [[plain(text) for text in item.fields.values()] for item in context.parents.values()]
         self.texts = [text for texts in held for text in texts]
         self.rarity = Rarity([*([text.tokens for text in texts] for texts in held), *known])
         self.known = frozenset(tokens for texts in known for tokens in texts)
@@ -67,9 +67,9 @@ class HeldOut:
         """The id of a held-out item that stands in a text or id; empty if there is none, or it says too little."""
         return min(_documents([text]) & self._documents, default="")
 
-    def same(self, tokens: Sequence[str]) -> HeldOutText | None:
+    def same(self, tokens: tuple[str, ...]) -> HeldOutText | None:
         """The held-out text with exactly these words."""
-        return self._whole.get(tuple(tokens))
+        return self._whole.get(tokens)
 
     def shared(self, tokens: Sequence[str]) -> list[Shared]:
         """The held-out texts with which these words share runs, the most shared first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from math import log
 
@@ -35,9 +36,10 @@ Feature = str | tuple[str, str]
 Floats = npt.NDArray[np.float64]
 
 
-def plain(text: str) -> list[str]:
+@lru_cache(maxsize=256)  # several rules in a row look at the same text
+def plain(text: str) -> tuple[str, ...]:
     """The words of a text, numbers in digits: what this module calls tokens."""
-    return words(in_digits(text))
+    return tuple(words(in_digits(text)))
 
 
 class Rarity:
