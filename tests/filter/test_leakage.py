@@ -90,9 +90,9 @@ def test_a_short_held_out_text_counts_as_a_whole(context, child):
 
 def test_what_training_items_have_anyway_is_no_leak(context, child):
     boilerplate = child("t1", context=LONG + "The aim of this study was to determine how cranes sleep.")
-    assert reason(context, boilerplate, ngram=6) == ""
+    assert reason(context, boilerplate, ngram=4) == ""
     without = replace(context, parents={k: v for k, v in context.parents.items() if k != "t3"})
-    assert reason(without, boilerplate, ngram=6) == "ngram"
+    assert reason(without, boilerplate, ngram=4) == "ngram"
 
 
 def test_the_same_words_are_exact_in_any_field(context, child):
@@ -171,7 +171,7 @@ def test_a_candidate_without_a_parent_is_compared_in_all_fields(context, child):
     made = child("t1", question="Are old men well?", context=LONG, conclusion="Cranes rest at noon.")
     orphan = replace(made, parents=(), source=None)
     stolen = replace(orphan, fields={**orphan.fields, "context": EDITED[0]})
-    named = replace(stolen, parents=("elsewhere",), source=made.source)
+    named = replace(stolen, parents=("elsewhere",), source=replace(made.source, changed=("question",)))
     assert [v.reason for v in judge(context, orphan, stolen, named)] == ["parent_unknown", "overlap", "overlap"]
     kept = judge(context, orphan, stolen, named, require_parent=False)
     assert [v.reason for v in kept] == ["", "overlap", "overlap"]
