@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
     from preceptor.teachers.base import Teacher
 
-VERSIONS = {"augment": 3, "filter": 1, "train": 1, "evaluate": 1}
+VERSIONS = {"augment": 3, "filter": 2, "train": 1, "evaluate": 1}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
 
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}

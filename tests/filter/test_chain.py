@@ -23,7 +23,7 @@ BAD = {
     ("duplicates", "exact"): {"question": GOOD},
     ("leakage", "ngram"): {
         "origin": "new",
-        "question": "Is it true that weekly piano lessons improve the spelling of children in bus queues?",
+        "question": "Is it true that weekly piano lessons improve the spelling of children who learn on the bus?",
     },
     ("leakage", "parent_held_out"): {
         "parent": "h2",

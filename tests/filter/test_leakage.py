@@ -14,6 +14,10 @@ from preceptor.filter.leakage import Leakage
 from preceptor.models.embed import Embedder
 from preceptor.records import Example, Source
 
+LONG = (
+    "Forty grey cranes flew over our harbour while fishermen mended nets, counted barrels, sang old songs and waited "
+    "until evening fog had lifted. Nobody hurried, since boats leave late and return when lamps burn low. "
+)
 HELD_QUESTION = "Do weekly piano lessons improve the spelling of children who learn two languages at home?"
 
 
@@ -62,24 +66,115 @@ def test_any_changed_field_against_any_held_out_text(context, child):
 
 
 def test_the_length_of_the_run(context, child):
-    context = replace(context, embed=blind)
-    seven = child(question="Who knows how weekly piano lessons improve the spelling of adults abroad these days?")
-    assert reason(context, seven) == ""
-    assert reason(context, seven, ngram=7) == "ngram"
+    nine = child(context=LONG + "Do weekly piano lessons improve the spelling of children?")
+    assert reason(context, nine) == "ngram"
+    assert reason(context, nine, ngram=10) == ""
+
+
+def test_a_run_of_common_words_is_no_leak(context, child):
+    """How rare the words are is counted among all items: the same run leaks once no training item has its words."""
+    run = child(context=LONG + "Lessons made no difference to how the pupils spelled it.")
+    assert reason(context, run) == "ngram"
+    often = {
+        f"o{n}": replace(context.parents["t2"], id=f"o{n}", fields={"context": "Pupils spelled how no lessons made."})
+        for n in range(9)
+    }
+    assert reason(replace(context, parents={**context.parents, **often}), run) == ""
 
 
 def test_a_short_held_out_text_counts_as_a_whole(context, child):
-    context = replace(context, embed=blind)
-    assert reason(context, child(question="My dear friend, is tea good for tired sailors at all?")) == "ngram"
-    assert reason(context, child(question="Is tea good for tired people at all, my friend?")) == ""
+    assert reason(context, child(context=LONG + "Sir, is tea good for tired sailors at all?")) == "ngram"
+    assert reason(context, child(context=LONG + "Sir, is tea good for tired people at all?")) == ""
     assert reason(context, child(context="We met on a Monday and they felt rested afterwards.")) == ""
 
 
 def test_what_training_items_have_anyway_is_no_leak(context, child):
-    boilerplate = "Cats were fed. The aim of this study was to determine how cats sleep."
-    assert reason(context, child("t1", context=boilerplate)) == ""
+    boilerplate = child("t1", context=LONG + "The aim of this study was to determine how cranes sleep.")
+    assert reason(context, boilerplate, ngram=4) == ""
     without = replace(context, parents={k: v for k, v in context.parents.items() if k != "t3"})
-    assert reason(without, child("t1", context=boilerplate)) == "ngram"
+    assert reason(without, boilerplate, ngram=4) == "ngram"
+
+
+def test_the_same_words_are_exact_in_any_field(context, child):
+    wrapped = "DO weekly piano-lessons\n improve the spelling of children who learn 2 languages at home"
+    for candidate in (child(question=wrapped + "?"), child(context=wrapped), child(conclusion=wrapped)):
+        (verdict,) = judge(context, candidate)
+        assert verdict.reason == "exact"
+        assert "question of held-out item h1" in verdict.detail
+
+
+def test_a_training_items_own_text_is_no_copy(context, child):
+    """An item that is in both parts is in the training data anyway."""
+    shared = context.held_out[1].fields
+    twin = replace(context.parents["t2"], id="t4", fields={**shared})
+    copy = child("t1", **shared)
+    assert reason(context, copy) == "exact"
+    assert reason(replace(context, parents={**context.parents, "t4": twin}), copy) == ""
+
+
+EDITED = (
+    "Got lessons pupils, or none. To determine whether music supports spelling was the goal of this work.",
+    "None or lessons: pupils got them. Whether spelling is helped by music was to be determined in this study.",
+)
+
+
+@pytest.mark.parametrize("text", EDITED)
+def test_an_edited_context_overlaps(context, child, text):
+    context = replace(context, embed=blind)
+    (verdict,) = judge(context, child(context=text))
+    assert verdict.reason == "overlap"
+    assert "context: shared part 0." in verdict.detail
+    assert "h1" in verdict.detail
+
+
+def test_an_edited_text_overlaps_in_another_field_too(context, child):
+    assert reason(replace(context, embed=blind), child(conclusion=EDITED[0])) == "overlap"
+
+
+def test_numbers_in_words_are_the_same_words(context, child):
+    item = replace(context.held_out[1], fields={"question": "Did 17 of 45 cooks leave 12 ships within 30 days?"})
+    context = replace(context, embed=blind, held_out=[*context.held_out, replace(item, id="h3")])
+    spelled = "Did seventeen of forty-five cooks leave twelve ships within thirty days?"
+    assert reason(context, child(question=spelled)) == "exact"
+
+
+def test_an_overlap_that_the_parent_has_is_kept_and_remarked(context, child):
+    parent = replace(context.parents["t1"], fields={**context.parents["t1"].fields, "context": EDITED[0]})
+    candidate = replace(child(context="x"), fields={**parent.fields, "context": EDITED[0].replace("goal", "aim")})
+    context = replace(context, embed=blind)
+    assert reason(context, candidate) == "overlap"
+    (verdict,) = judge(replace(context, parents={**context.parents, "t1": parent}), candidate)
+    assert verdict.kept
+    assert "its parent is close too" in verdict.detail
+
+
+@pytest.mark.parametrize("field", ["context", "question"])
+def test_the_number_of_a_document(context, child, field):
+    numbered = replace(context.held_out[0], id="31415926")
+    context = replace(context, held_out=[numbered, *context.held_out])
+    named = child(**{field: f"As seen in PMID:31415926, do {LONG.lower()}?"})
+    (verdict,) = judge(context, named)
+    assert verdict.reason == "document_id"
+    assert verdict.detail == f"{field}: names held-out item 31415926"
+    assert reason(context, replace(child(context=LONG), id="31415926-rewrite-0")) == "document_id"
+    assert reason(context, child(context=LONG + "There were 314159 cranes.")) == ""
+    known = replace(context.parents["t2"], fields={"context": "See 31415926."})
+    assert reason(replace(context, parents={**context.parents, "t2": known}), named) == ""
+
+
+def test_a_line_number_is_no_document(context, child):
+    context = replace(context, held_out=[replace(context.held_out[0], id="17"), *context.held_out])
+    assert reason(context, child(context=LONG + "There were 17 cranes.")) == ""
+
+
+def test_a_candidate_without_a_parent_is_compared_in_all_fields(context, child):
+    made = child("t1", question="Are old men well?", context=LONG, conclusion="Cranes rest at noon.")
+    orphan = replace(made, parents=(), source=None)
+    stolen = replace(orphan, fields={**orphan.fields, "context": EDITED[0]})
+    named = replace(stolen, parents=("elsewhere",), source=replace(made.source, changed=("question",)))
+    assert [v.reason for v in judge(context, orphan, stolen, named)] == ["parent_unknown", "overlap", "overlap"]
+    kept = judge(context, orphan, stolen, named, require_parent=False)
+    assert [v.reason for v in kept] == ["", "overlap", "overlap"]
 
 
 def test_near_a_held_out_question(context, child):
@@ -90,12 +185,20 @@ def test_near_a_held_out_question(context, child):
     assert "h1" in verdict.detail
 
 
+def piano(texts):
+    """An embedding that knows three meanings: weekly piano lessons, something with a piano, and all else."""
+    rows = [[1.0, 0.0] if "weekly" in t.lower() else [0.8, 0.6] if "piano" in t else [0.0, 1.0] for t in texts]
+    return np.array(rows, dtype=np.float32)
+
+
 def test_same_meaning_as_a_held_out_question(context, child):
-    shuffled = "At home who learn two languages, do children improve the spelling of weekly piano lessons?"
-    (verdict,) = judge(context, child(question=shuffled))
+    context = replace(context, embed=piano)
+    (verdict,) = judge(context, child(question="Are bilingual pupils who practise weekly quicker to write?"))
     assert verdict.reason == "embedding"
-    assert "h1" in verdict.detail
-    assert reason(context, child(question=shuffled), max_similarity=1.0) == ""
+    assert verdict.detail == "question: cosine 1.0000 to held-out item h1"
+    related = child(question="Would an hour at the piano help bilingual pupils to write?")
+    assert reason(context, related) == ""
+    assert reason(context, related, max_similarity=0.75) == "embedding"
 
 
 def test_what_the_parent_already_has_is_kept_and_remarked(context, child):
@@ -109,12 +212,23 @@ def test_what_the_parent_already_has_is_kept_and_remarked(context, child):
     assert "parent" in verdict.detail
 
 
-def test_without_a_question_all_inputs_are_compared(context, child):
-    task = replace(context.task, inputs=("context",), template="{{ context }}")
-    shuffled = "Watches long on tea drank sailors."
-    candidate = child(context=shuffled)
-    assert reason(context, candidate) == ""
-    assert reason(replace(context, task=task), candidate) == "embedding"
+SUSPECT = LONG + "Pupils got lessons and so on, and it was seen whether music helps spelling after the piano."
+
+
+def test_a_context_is_compared_by_meaning_where_it_shares_something(context, child):
+    asked = []
+
+    def embed(texts):
+        asked.extend(texts)
+        return np.ones((len(texts), 1), dtype=np.float32)
+
+    (verdict,) = judge(replace(context, embed=embed), child(context=SUSPECT))
+    assert verdict.reason == "embedding"
+    assert "context: cosine 1.0000 to held-out item h1" in verdict.detail
+    assert reason(replace(context, embed=blind), child(context=SUSPECT)) == ""
+    asked.clear()
+    assert reason(replace(context, embed=embed), child(context=LONG)) == ""
+    assert asked == []
 
 
 def test_the_conclusion_must_not_reach_the_context(context, child):
@@ -193,7 +307,7 @@ def test_every_real_test_question_is_caught_however_it_is_wrapped(context, real)
     ]
     assert {v.kept for v in judge(context, *copies)} == {False}
     contexts = [written(train[n % len(train)], n, context=item.fields["context"]) for n, item in enumerate(test)]
-    assert {v.reason for v in judge(context, *contexts)} == {"ngram"}
+    assert {v.reason for v in judge(context, *contexts)} == {"exact"}
 
 
 def test_no_false_alarm_on_real_training_items(context, real):
@@ -213,9 +327,13 @@ def test_no_false_alarm_from_the_real_embedding(context, real):
     # Under a foreign parent, so that nothing is excused by what the parent already has.
     strangers = [written(train[0], n, question=item.fields["question"]) for n, item in enumerate(train[1:])]
     assert {v.reason for v in judge(context, *strangers)} == {""}
-    reworded = [
+    turned = [
         written(train[0], n, question=f"Tell us: {' '.join(i.fields['question'].split()[::-1])}")
         for n, i in enumerate(test)
     ]
-    caught = [v.reason for v in judge(context, *reworded)].count("embedding")
-    assert caught > len(test) // 2
+    assert [v.kept for v in judge(context, *turned)].count(False) > 0.9 * len(test)
+
+
+def test_without_held_out_items_nothing_leaks(context, child):
+    candidates = [child(question=HELD_QUESTION), child(context=SUSPECT)]
+    assert [v.kept for v in judge(replace(context, held_out=()), *candidates)] == [True, True]

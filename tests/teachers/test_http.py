@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -33,6 +34,7 @@ class Server:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await asyncio.sleep(0.02)  # both ends hear that the connection is closed
         self.server.close()
         await self.server.wait_closed()
 
@@ -49,11 +51,13 @@ class Server:
                 for start in range(0, len(reply), 7):  # in small pieces
                     writer.write(reply[start : start + 7])
                     await writer.drain()
-                if b"Content-Length" not in reply and b"chunked" not in reply:
+                if (b"Content-Length" not in reply and b"chunked" not in reply) or reply.endswith(b"hel"):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def run(scene: Callable[[], Coroutine[Any, Any, None]]) -> None:

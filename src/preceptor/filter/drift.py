@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal
 
 from rapidfuzz.distance import Levenshtein
 
@@ -19,6 +18,7 @@ from preceptor.config import DriftSettings
 from preceptor.data.base import Task
 from preceptor.filter.base import FilterContext, changed_fields
 from preceptor.filter.direction import reversal
+from preceptor.filter.numbers import ONE, numbers
 from preceptor.filter.text import normalised
 from preceptor.records import KEEP, Example, Verdict, drop
 
@@ -92,9 +92,9 @@ def _cosines(pairs: list[tuple[str, str]], context: FilterContext) -> list[float
 def _numbers_verdict(name: str, old: str, new: str) -> Verdict:
     before, after = numbers(old), numbers(new)
     lost, added = before - after, after - before
-    if _ONE.search(new):  # the word is more often a pronoun, so it does not count but may stand for the digit
+    if ONE.search(new):  # the word is more often a pronoun, so it does not count but may stand for the digit
         lost.discard("1")
-    if _ONE.search(old):
+    if ONE.search(old):
         added.discard("1")
     if not lost and not added:
         return KEEP
@@ -121,41 +121,6 @@ def _opened_up(old: str, new: str) -> str:
     """
     found = _OPEN.search(new)
     return found.group(1).lower() if found and not _OPEN.search(old) else ""
-
-
-_UNITS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen")
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_VALUES = {word: value for value, word in enumerate((*_UNITS, *_TEENS, "nineteen"), start=1)}
-_VALUES |= {word: 10 * value for value, word in enumerate(_TENS, start=2)}
-_NUMBER_WORD = re.compile(rf"\b(?:(?:{'|'.join(_TENS)})[- ](?:{'|'.join(_UNITS)})|{'|'.join(_VALUES)})\b")
-_ONE = re.compile(r"\bone\b", re.IGNORECASE)
-_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
-_GAP = re.compile("(?<=\\d)[\u00a0\u2009\u202f](?=\\d{3}(?!\\d))")
-_PERCENT = re.compile(r"\d\s*(?:%|per ?cent\b)")
-_NUMBER = re.compile(r"(?:(?<![^\s(\[=<>,;:±])-)?(?:\d+(?:\.\d+)?|(?<![\w.])\.\d+)")
-
-
-def numbers(text: str) -> set[str]:
-    """The numbers in a text, each once, in one spelling: 1,000 = 1000 = 1 000 (thin space), 0.50 = .5 = 0·5.
-
-    Digits inside names count (`IL-6`, `CD4`). Words from "two" to "ninety-nine" count as digits; ordinals,
-    "half" and "hundred" do not. A share in per cent adds the mark `%` once, so "5 to 10%" equals "5% to 10
-    percent". A comma that does not group thousands separates.
-    """
-    text = _GAP.sub("", text)
-    # Raised digits and fractions stand apart from what is before them: 10⁹ is 10 and 9, never 109.
-    text = "".join(f" {c} " if unicodedata.category(c) == "No" else c for c in text)
-    text = unicodedata.normalize("NFKC", text).casefold().replace("·", ".").replace("−", "-")
-    text = _GROUPED.sub(lambda match: match.group().replace(",", ""), text)
-    text = _NUMBER_WORD.sub(_digits, text)
-    found = {f"{Decimal(number).normalize():f}" for number in _NUMBER.findall(text)}
-    return found | {"%"} if _PERCENT.search(text) else found
-
-
-def _digits(match: re.Match[str]) -> str:
-    parts = re.split("[- ]", match.group())
-    return "one" if parts == ["one"] else str(sum(_VALUES[part] for part in parts))
 
 
 # Left alone on purpose: un-, in-, im- and dis- ("unstable angina" is a name, not a negation) and "-free".
