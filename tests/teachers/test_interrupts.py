@@ -31,6 +31,7 @@ def recipe(base_url: str, folder: Path, **more: object) -> Path:
             "base_url": base_url,
             "key_required": False,
             "concurrency": CONCURRENCY,
+            "phi": {"mode": "off"},  # presidio, where it is installed, takes seconds to import
             "usd_per_million_input": 1.5,
             "usd_per_million_output": 6,
         },

@@ -201,6 +201,6 @@ def _words(error: OSError) -> str:
     with contextlib.suppress(AttributeError):
         return str(error.verify_message)  # type: ignore[attr-defined]
     if isinstance(error, socket.gaierror):
-        return error.strerror
+        return error.strerror or "the name is not known"
     # By number: asyncio's own text names the address instead of the reason.
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
