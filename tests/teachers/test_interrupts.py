@@ -46,7 +46,12 @@ def recipe(base_url: str, folder: Path, **more: object) -> Path:
 def started(path: Path, out: Path, server: ChaosServer, asked: int) -> subprocess.Popen[str]:
     """The command, once the server has had so many requests."""
     process = subprocess.Popen(
-        [*COMMAND, "run", str(path), "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "run", str(path), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a script inherit an ignored Ctrl-C, and would hand it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     ends = time.monotonic() + 120
     while sum(server.books()["asked"].values()) < asked and time.monotonic() < ends and process.poll() is None:
