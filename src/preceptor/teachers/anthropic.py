@@ -14,12 +14,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from preceptor.config import TeacherSettings
-from preceptor.errors import CredentialsError, TeacherError
+from preceptor.errors import TeacherError
 from preceptor.records import Completion, Request
 from preceptor.teachers.capabilities import ANTHROPIC, address_of, key_env_of
 from preceptor.teachers.endpoint import FIRST_WAIT_S, EndpointTeacher
 from preceptor.teachers.openai import key_from_environment
-from preceptor.teachers.replies import OVERLOADED, Endpoint, Failure, Kind
+from preceptor.teachers.replies import (
+    OVERLOADED,
+    Endpoint,
+    Failure,
+    Kind,
+    parsed_object,
+    quoted,
+    stop_if_refused_or_moved,
+)
 
 VERSION = "2026-10-21"
 """The interface's version that is sent. It refuses the settings of `SAMPLED`, for every model."""
@@ -65,9 +73,6 @@ SPENT = frozenset(
 )
 """`error.details.error_code` of an account that may spend no more. Some come as 429, which waiting does not cure."""
 
-QUOTED = 300
-"""Characters of the endpoint's own words that an error repeats."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -107,7 +112,7 @@ def read_message(
 
     Raises `CredentialsError` or `TeacherError` for what no request to this endpoint could get past.
     """
-    parsed = _parsed(content)
+    parsed = parsed_object(content)
     if 200 <= status < 300 and parsed.get("type") != "error":
         return _read_answer(endpoint, request, parsed)
     return read_error(endpoint, status, headers, parsed)
@@ -123,7 +128,7 @@ def read_error(endpoint: Endpoint, status: int, headers: Mapping[str, str], pars
     kind = str(error.get("type") or "")
     if not 300 <= status < 600:
         status = STATUSES.get(kind, 500)
-    said = _said(endpoint, error)
+    said = quoted(endpoint, error.get("message") or "")
     _stop_if_shared(endpoint, status, headers, error, said)
     wait_s = wait_asked_for(headers)
     if status == 429:
@@ -172,48 +177,22 @@ def _seconds_until(moment: str) -> float:
     return max(0.0, (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - time.time())
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
-
-
-def _said(endpoint: Endpoint, error: Mapping[str, Any]) -> str:
-    words = error.get("message") or ""
-    text = words if isinstance(words, str) else json.dumps(words)
-    text = " ".join(endpoint.clean(endpoint.scrub(text)).split())
-    return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
-
-
 def _stop_if_shared(
     endpoint: Endpoint, status: int, headers: Mapping[str, str], error: Mapping[str, Any], said: str
 ) -> None:
-    quoted = f" The endpoint says: {said}" if said else ""
+    words = f" The endpoint says: {said}" if said else ""
     details = error.get("details")
     code = details.get("error_code") if isinstance(details, dict) else None
     if status == 402 or code in SPENT:
         raise TeacherError(
             f"The account at {endpoint.base_url} may spend no more (status {status}).",
-            f"Add credit or raise its limit, and run the same command again: what was answered is kept.{quoted}",
+            f"Add credit or raise its limit, and run the same command again: what was answered is kept.{words}",
         )
-    if status in (401, 403):
-        what = f"the key in {endpoint.key_env}" if endpoint.key else "a request without a key"
-        raise CredentialsError(
-            f"The endpoint {endpoint.base_url} refused {what} (status {status}).",
-            f"Set {endpoint.key_env} to a key that may use {endpoint.model}, and teacher.key_required = true.{quoted}",
-        )
-    if 300 <= status < 400:
-        target = endpoint.scrub(_lowered(headers).get("location", "another address"))
-        raise TeacherError(
-            f"The endpoint {endpoint.base_url} points to {target}; the key is not sent there by itself.",
-            "Set teacher.base_url to the address that answers.",
-        )
+    stop_if_refused_or_moved(endpoint, status, _lowered(headers).get("location", ""), said)
     if status == 404:
         raise TeacherError(
             f"The endpoint {endpoint.base_url} knows no model {endpoint.model!r}, or no messages (status 404).",
-            f"Correct teacher.model or teacher.base_url.{quoted}",
+            f"Correct teacher.model or teacher.base_url.{words}",
         )
 
 

@@ -174,7 +174,7 @@ def read_reply(
 
     Raises `CredentialsError` or `TeacherError` for what no request to this endpoint could get past.
     """
-    parsed = _parsed(content)
+    parsed = parsed_object(content)
     error = _error_of(parsed)
     if 200 <= status < 300 and isinstance(error.get("code"), int) and error["code"] >= 400:
         status = error["code"]  # a router that passes on another server's error inside a success
@@ -195,7 +195,8 @@ def read_reply(
     return Failure(kind, f"The endpoint refused the request with status {status}.", said)
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
+def parsed_object(content: bytes) -> dict[str, Any]:
+    """The JSON object that a reply is; empty when it is none."""
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError):
@@ -212,42 +213,53 @@ def _error_of(parsed: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _said(endpoint: Endpoint, error: Mapping[str, Any], parsed: Mapping[str, Any]) -> str:
     words = error.get("message") or parsed.get("message") or parsed.get("detail") or ""
+    return quoted(endpoint, words)
+
+
+def quoted(endpoint: Endpoint, words: Any) -> str:
+    """An endpoint's own words as an error may repeat them: one line, without the key, not too long."""
     text = words if isinstance(words, str) else json.dumps(words)
     text = " ".join(endpoint.clean(endpoint.scrub(text)).split())
     return text if len(text) <= QUOTED else f"{text[:QUOTED]}..."
 
 
-def _stop_if_shared(
-    endpoint: Endpoint, status: int, headers: Mapping[str, str], error: Mapping[str, Any], said: str
-) -> None:
-    quoted = f" The endpoint says: {said}" if said else ""
-    name = f"{endpoint.model} at {endpoint.base_url}"
+def stop_if_refused_or_moved(endpoint: Endpoint, status: int, location: str, said: str) -> None:
+    """Raise for a refused key (401, 403) and for a redirect; `said` are the endpoint's own words."""
     if status in (401, 403):
         what = f"the key in {endpoint.key_env}" if endpoint.key else "a request without a key"
         raise CredentialsError(
             f"The endpoint {endpoint.base_url} refused {what} (status {status}).",
-            f"Set {endpoint.key_env} to a key that may use {endpoint.model}, and teacher.key_required = true.{quoted}",
+            f"Set {endpoint.key_env} to a key that may use {endpoint.model}, and teacher.key_required = true."
+            f"{f' The endpoint says: {said}' if said else ''}",
         )
     if 300 <= status < 400:
-        target = endpoint.scrub(headers.get("Location", "another address"))
+        target = endpoint.scrub(location or "another address")
         raise TeacherError(
             f"The endpoint {endpoint.base_url} points to {target}; the key is not sent there by itself.",
             "Set teacher.base_url to the address that answers.",
         )
+
+
+def _stop_if_shared(
+    endpoint: Endpoint, status: int, headers: Mapping[str, str], error: Mapping[str, Any], said: str
+) -> None:
+    words = f" The endpoint says: {said}" if said else ""
+    name = f"{endpoint.model} at {endpoint.base_url}"
+    stop_if_refused_or_moved(endpoint, status, headers.get("Location", ""), said)
     if status == 404:
         raise TeacherError(
             f"The endpoint {endpoint.base_url} knows no model {endpoint.model!r}, or no chat (status 404).",
-            f"Correct teacher.model or teacher.base_url.{quoted}",
+            f"Correct teacher.model or teacher.base_url.{words}",
         )
     if status == 402 or error.get("code") == "insufficient_quota":
         raise TeacherError(
             f"The account at {endpoint.base_url} has no credit left (status {status}).",
-            f"Add credit and run the same command again: what was answered is kept.{quoted}",
+            f"Add credit and run the same command again: what was answered is kept.{words}",
         )
     if error.get("code") in ("unsupported_parameter", "unsupported_value"):
         setting = error.get("param") or "a setting"
         remedy = 'Set teacher.accepts = ["max_completion_tokens"]' if setting == "max_tokens" else "Remove it"
-        raise TeacherError(f"The teacher {name} does not take {setting!r}.", f"{remedy} in [teacher].{quoted}")
+        raise TeacherError(f"The teacher {name} does not take {setting!r}.", f"{remedy} in [teacher].{words}")
 
 
 def _wait_asked_for(headers: Mapping[str, str]) -> float | None:
