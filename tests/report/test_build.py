@@ -186,7 +186,7 @@ def test_absent_things_are_said_and_not_invented() -> None:
     words = Page(render(plain())).words
     assert "Human" not in words
     assert "This data set records no human answers." in words
-    assert "unknown no prices in the recipe" in words.replace("unknownno", "unknown no")
+    assert "unknown the price is not known" in words.replace("unknownthe", "unknown the")
     assert "Nothing was kept: arms with rewrite were trained on the same data as without." in words
     assert "single seeds" in words
     words = Page(render(wide())).words
@@ -344,3 +344,12 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_half_characters_of_a_model_do_not_stop_the_report(tmp_path: Path) -> None:
     path = build(dataclasses.replace(plain(), title="half \ud800 character \x00"), tmp_path / "report.html")
     assert "half ? character" in path.read_text(encoding="utf-8")
+
+
+def test_requests_whose_end_nobody_knows_are_said_with_what_they_may_have_cost() -> None:
+    summary = plain()
+    teacher, spend = next(iter(summary.spend.items()))
+    told = dataclasses.replace(summary, spend={teacher: dataclasses.replace(spend, unknown=3, unknown_usd=0.25)})
+    assert "3 requests to" in Page(render(told)).words
+    assert "may have charged for them, at most $0.25" in Page(render(told)).words
+    assert "may have charged" not in Page(render(summary)).words
