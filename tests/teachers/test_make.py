@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_the_live_line_says_what_is_done_failed_cached_and_paid() -> None:
     tally.add(Completion("b", input_tokens=1000, output_tokens=100))
     tally.failed += 1
     tally.began -= 4
-    tally.control.wait_s = 30
+    tally.control.paused_until = time.monotonic() + 30
     words = tally.words
     assert words.startswith("2/10 done, 1 failed, 1 from the ledger, 0.5/s, $0.0040, waiting 30 s")
+    tally.control.paused_until = time.monotonic() - 1
+    assert "waiting" not in tally.words  # it is over
     assert (tally.done, tally.read, tally.written) == (3, 2000, 200)

@@ -32,8 +32,8 @@ class Control:
     """Room for every request is taken here before it is sent."""
     stopped: str = ""
     """Why nothing new may be sent (`interrupt`, `budget`); empty: go on. What is in flight is finished all the same."""
-    wait_s: float = 0.0
-    """How long the endpoint has asked to wait, for people to see; 0 when it does not."""
+    paused_until: float = 0.0
+    """Time (`time.monotonic`) until which the endpoint asked to send nothing, for people to see."""
     lost: int = 0
     """Requests so far whose end nobody knows."""
 

@@ -27,18 +27,16 @@ class Capabilities:
     """Names of the `Sampling` settings it takes, and `schema`: `response_format` with a JSON schema."""
     newer_max_tokens: bool = False
     """`max_tokens` is called `max_completion_tokens` there."""
-    batch: bool = False
-    """It has a batch interface."""
 
 
 ENDPOINTS: Mapping[str, Capabilities] = {
     # platform.openai.com/docs/api-reference/chat: max_tokens is deprecated, and refused by the reasoning models.
     "openai": Capabilities(
-        "https://api.openai.com/v1", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True, batch=True
+        "https://api.openai.com/v1", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True
     ),
     # learn.microsoft.com/azure/ai-services/openai: /openai/v1 takes what OpenAI's own takes.
     "azure": Capabilities(
-        key_env="AZURE_OPENAI_API_KEY", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True, batch=True
+        key_env="AZURE_OPENAI_API_KEY", accepts=STANDARD | {"logprobs", "schema"}, newer_max_tokens=True
     ),
     # docs.together.ai/reference/chat-completions: logprobs has another form there and is left out.
     "together": Capabilities(
@@ -56,7 +54,7 @@ ENDPOINTS: Mapping[str, Capabilities] = {
 }
 
 ANTHROPIC = Capabilities(
-    "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", frozenset({"max_tokens", "temperature", "top_p"}), batch=True
+    "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", frozenset({"max_tokens", "temperature", "top_p"})
 )
 """platform.claude.com/docs/en/api/messages: no seed, no penalties, no log-probabilities; later models refuse all but
 `max_tokens`."""

@@ -238,7 +238,7 @@ class Asking:
 
     def _pause(self, seconds: float) -> None:
         self._limiter.pause(seconds)
-        self._control.wait_s = self._limiter.paused_for()
+        self._control.paused_until = time.monotonic() + self._limiter.paused_for()
 
     async def _send(self, client: Client, request: Request, body: bytes) -> Completion | Failure:
         dialect = self._dialect

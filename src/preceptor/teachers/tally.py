@@ -70,6 +70,6 @@ class Tally:
             parts.append(f"${self.usd:.4f}")
         if self.control.budget.limited:
             parts.append(f"budget: {self.control.budget.sentence()}")
-        if self.control.wait_s:
-            parts.append(f"waiting {self.control.wait_s:.0f} s as the endpoint asked")
+        if (pause := self.control.paused_until - time.monotonic()) > 0:
+            parts.append(f"waiting {pause:.0f} s as the endpoint asked")
         return ", ".join(parts)
