@@ -135,11 +135,14 @@ def augment_and_filter(state: Run) -> None:
     if not strategies:
         return
     from preceptor.models.embed import Embedder
+    from preceptor.teachers.budget import Budget
     from preceptor.teachers.make import make_teacher
 
     with Ledger(state.folder / "ledger.sqlite") as ledger:
         teacher, embed = make_teacher(state.recipe.teacher, state.folder, state.progress.say), Embedder().embed
         readers = make_readers(state.recipe, teacher, state.folder)
+        for price in (price_of(state.recipe.teacher), *(reader.price for reader in readers.values())):
+            Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
         pairs = [(setting, name) for setting in state.datasets for name in strategies]
         folders = augment_all(state, pairs, teacher, ledger)
         for setting, name in pairs:

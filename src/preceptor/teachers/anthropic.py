@@ -20,10 +20,10 @@ from preceptor.teachers.capabilities import ANTHROPIC, address_of, key_env_of
 from preceptor.teachers.endpoint import FIRST_WAIT_S, EndpointTeacher
 from preceptor.teachers.openai import key_from_environment
 from preceptor.teachers.replies import (
-    OVERLOADED,
     Endpoint,
     Failure,
     Kind,
+    failure_of,
     parsed_object,
     quoted,
     stop_if_refused_or_moved,
@@ -59,9 +59,6 @@ STATUSES: Mapping[str, int] = {
     "overloaded_error": 529,
 }
 """Type of an error -> its HTTP status. A batch reports the type alone."""
-
-RETRIED = frozenset({408, 409, 500, 502, 504})
-"""Statuses of a server that failed for the moment, perhaps after the work was done."""
 
 SPENT = frozenset(
     {
@@ -130,16 +127,7 @@ def read_error(endpoint: Endpoint, status: int, headers: Mapping[str, str], pars
         status = STATUSES.get(kind, 500)
     said = quoted(endpoint, error.get("message") or "")
     _stop_if_shared(endpoint, status, headers, error, said)
-    wait_s = wait_asked_for(headers)
-    if status == 429:
-        return Failure(Kind.LIMITED, "The endpoint takes no more requests for now (status 429).", said, wait_s)
-    if status in OVERLOADED:
-        return Failure(Kind.OVERLOADED, f"The endpoint has too much to do (status {status}).", said, wait_s)
-    if status in RETRIED:
-        return Failure(Kind.BUSY, f"The endpoint failed with status {status}.", said, wait_s)
-    return Failure(
-        Kind.OWN if status == 413 else Kind.REFUSED, f"The endpoint refused the request with status {status}.", said
-    )
+    return failure_of(status, said, wait_asked_for(headers), own=status == 413)
 
 
 def wait_asked_for(headers: Mapping[str, str]) -> float | None:

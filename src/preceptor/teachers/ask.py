@@ -24,7 +24,7 @@ from preceptor.records import Request, Spend
 from preceptor.store.ledger import Entry, Failed, Ledger
 from preceptor.teachers.base import Answer, Control, Teacher, refuse_unsupported
 from preceptor.teachers.budget import Budget
-from preceptor.teachers.phi import PhiGate, Screened
+from preceptor.teachers.phi import PhiGate, Screened, census_of
 from preceptor.teachers.prices import Price, dollars
 from preceptor.teachers.tally import Tally
 
@@ -100,13 +100,17 @@ def ask(
 
 
 def _screened(gate: PhiGate | None, requests: Sequence[Request]) -> list[Screened]:
-    """What may be sent; empty when nothing is checked."""
+    """What may be sent in place of the requests; empty when they may be sent as they are."""
     if gate is None:
         return []
-    found = gate.admit(requests)
+    if gate.mode == "block":
+        gate.admit(requests)  # raises, or nothing was found
+        return []
+    screened = [gate.screen(request) for request in requests]
+    found = census_of(screened)
     if found.flagged:
         notice(f"{found.sentence}. {'Placeholders are sent instead.' if gate.mode == 'mask' else 'They are sent.'}")
-    return [gate.screen(request) for request in requests]
+    return screened
 
 
 def _restored(screened: Screened, answer: Answer) -> Answer:

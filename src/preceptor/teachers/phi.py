@@ -101,7 +101,7 @@ class Screened:
 
 
 @dataclass(frozen=True)
-class Tally:
+class Census:
     """What a check of many requests found, by number only."""
 
     requests: int
@@ -115,6 +115,13 @@ class Tally:
         """For people; holds no identifier."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
         return f"{self.flagged} of {self.requests} prompts hold what may identify people: {kinds}"
+
+
+def census_of(screened: Iterable[Screened]) -> Census:
+    """What screening found, without looking again."""
+    counts = [one.counts for one in screened]
+    kinds = sum((Counter(found) for found in counts), Counter[str]())
+    return Census(len(counts), sum(bool(found) for found in counts), dict(kinds.most_common()))
 
 
 def find_patterns(text: str) -> tuple[Finding, ...]:
@@ -161,7 +168,7 @@ class PhiGate:
         """
         return self._mask(texts, [self.check(text) for text in texts])
 
-    def admit(self, requests: Iterable[Request]) -> Tally:
+    def admit(self, requests: Iterable[Request]) -> Census:
         """Look at every request, once. Raises `PrivacyError` in `block` if any holds a finding; nothing is sent yet."""
         seen, flagged, kinds, first = 0, 0, Counter[str](), ""
         for request in requests:
@@ -169,10 +176,10 @@ class PhiGate:
             first = first or (request.item if found else "")
             seen, flagged = seen + 1, flagged + bool(found)
             kinds.update(found)
-        tally = Tally(seen, flagged, dict(kinds.most_common()))
+        census = Census(seen, flagged, dict(kinds.most_common()))
         if flagged and self.mode == "block":
-            raise _refusal(tally, first)
-        return tally
+            raise _refusal(census, first)
+        return census
 
     def screen(self, request: Request) -> Screened:
         """The request as it may be sent. Raises `PrivacyError` in `block` if it holds a finding."""
@@ -180,7 +187,7 @@ class PhiGate:
         found = [self.check(text) for text in texts]
         counts = Counter(finding.kind for findings in found for finding in findings)
         if counts and self.mode == "block":
-            raise _refusal(Tally(1, 1, dict(counts.most_common())), request.item)
+            raise _refusal(Census(1, 1, dict(counts.most_common())), request.item)
         if not counts or self.mode == "warn":
             return Screened(request, request, Masked(tuple(texts), present=_present(texts)), counts)
         masked = self._mask(texts, found)
@@ -264,10 +271,10 @@ def _with_names(text: str, findings: Iterable[Finding], names: set[str]) -> list
     return sorted(kept, key=lambda finding: finding.start)
 
 
-def _refusal(tally: Tally, first: str) -> PrivacyError:
+def _refusal(census: Census, first: str) -> PrivacyError:
     item = f" (the first: {first})" if first else ""
     return PrivacyError(
-        f"{tally.sentence}{item}; nothing was sent.",
+        f"{census.sentence}{item}; nothing was sent.",
         'Remove them from the data, or set teacher.phi.mode = "mask" to send placeholders instead; "warn" and "off" '
         "send the text as it is.",
     )

@@ -184,14 +184,19 @@ def read_reply(
     if error.get("code") == "content_filter":
         return Completion("", "content_filter")
     _stop_if_shared(endpoint, status, headers, error, said)
-    wait_s = _wait_asked_for(headers)
+    own = error.get("code") == "context_length_exceeded"
+    return failure_of(status, said, _wait_asked_for(headers), own=own)
+
+
+def failure_of(status: int, said: str, wait_s: float | None, *, own: bool) -> Failure:
+    """The failure behind a status that is not shared; `own`: refused for what the one request holds."""
     if status == 429:
         return Failure(Kind.LIMITED, "The endpoint takes no more requests for now (status 429).", said, wait_s)
     if status in OVERLOADED:
         return Failure(Kind.OVERLOADED, f"The endpoint has too much to do (status {status}).", said, wait_s)
     if status in RETRIED:
         return Failure(Kind.BUSY, f"The endpoint failed with status {status}.", said, wait_s)
-    kind = Kind.OWN if error.get("code") == "context_length_exceeded" else Kind.REFUSED
+    kind = Kind.OWN if own else Kind.REFUSED
     return Failure(kind, f"The endpoint refused the request with status {status}.", said)
 
 
