@@ -12,6 +12,7 @@ import pytest
 
 from preceptor.config import check_recipe
 from preceptor.data.load import load_datasets
+from preceptor.errors import RecipeError
 from preceptor.opinions import FOLDS, LABELS, Opinions
 from preceptor.records import Example, Funnel, Request, RunSummary, content_hash, fingerprint
 from preceptor.store.stages import read_json
@@ -288,3 +289,19 @@ def test_a_weight_makes_other_training_data_and_a_weight_of_one_does_not() -> No
         [["1", {"question": "Is it?"}, "yes"]]
     )  # as before there were weights
     assert fingerprint([replace(example, weight=0.5)]) != fingerprint([example])
+
+
+def test_a_labeller_of_unknown_price_is_refused_under_a_budget_before_anybody_is_asked(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen(monkeypatch)
+    other = {"kind": "openai", "model": "my-model", "base_url": "http://127.0.0.1:9/v1", "key_required": False}
+    raw = recipe(
+        {"bert": demo_models["bert"]},
+        seeds=[1],
+        filter={"chain": [*CHAIN, "agreement"], "agreement": {"labeller": "other", "teacher": other}},
+        budget={"max_usd": 1.0},
+    )
+    with pytest.raises(RecipeError, match="price of the teacher's tokens is not known"):
+        go(check_recipe(raw, "test"), tmp_path / "run")
+    assert SEEN == []
