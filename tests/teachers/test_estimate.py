@@ -61,6 +61,9 @@ def test_limits_per_minute_set_the_time(tmp_path: Path) -> None:
         made = forecast(OpenAITeacher(told), requests(50), ledger, told, None)
     assert made.seconds == Range(300, 300, 300)
     assert made.usd is None
+    with Ledger(tmp_path / "ledger") as ledger:
+        batch = settings("http://127.0.0.1:9/v1", mode="batch")
+        assert forecast(OpenAITeacher(batch), requests(50), ledger, batch, None).seconds is None
 
 
 def test_equal_requests_count_once(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ class Forecast:
     usd: Range | None
     """None: the price is not known."""
     seconds: Range | None
-    """None: a local teacher that has not written anything yet."""
+    """None: a local teacher that has not written anything yet, or a batch."""
     price: str
     """Where the price comes from."""
     measured: bool
@@ -104,6 +104,8 @@ def _output(requests: list[Request], i: int, pace: Pace) -> float:
 def _seconds(requests: int, settings: TeacherSettings, pace: Pace, tokens: list[float]) -> Range | None:
     if settings.kind == "scripted" or not requests:
         return Range(0.0, 0.0, 0.0)
+    if settings.mode == "batch":
+        return None  # the provider's matter, within a day
     measured = pace.answers >= ENOUGH and pace.seconds > 0
     if not settings.remote:
         if not measured:
@@ -129,7 +131,9 @@ def sentences(made: Forecast, max_usd: float | None = None, max_tokens: int | No
     lines.append(f"Tokens written: about {_whole(made.output_tokens)}")
     lines.append(_money(made))
     if made.seconds is None:
-        lines.append("Time: not known before this teacher has written something")
+        lines.append(
+            "Time: not known (batches end within a day; a teacher on this machine is timed once it has written something)"
+        )
     else:
         time = made.seconds
         lines.append(f"Time: about {_clock(time.typical)} ({_clock(time.low)} to {_clock(time.high)})")
