@@ -132,7 +132,7 @@ def sentences(made: Forecast, max_usd: float | None = None, max_tokens: int | No
     lines.append(_money(made))
     if made.seconds is None:
         lines.append(
-            "Time: not known (batches end within a day; a teacher on this machine is timed once it has written something)"
+            "Time: not known (batches end within a day; a teacher on this machine is timed once it has written)"
         )
     else:
         time = made.seconds
