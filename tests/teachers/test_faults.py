@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chaos_server import FAULTS, ChaosServer
+from faulty_server import FaultyServer, Reply, Seen, good
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import TeacherError
@@ -84,3 +85,16 @@ def test_one_bad_moment_of_a_gateway_ends_nothing(tmp_path: Path) -> None:
         gathered = gather(teacher(server), requests(300), ledger)
         assert 0 < gathered.spend.failed == server.books()["faults"]["redirect"]
         assert gathered.spend.calls + gathered.spend.failed == 300
+
+
+def test_three_bad_moments_in_a_row_among_many_answers_end_nothing() -> None:
+    def behave(seen: Seen) -> Reply:
+        return Reply(307, headers={"Location": "http://127.0.0.1:9/"}) if seen.text in {"q7", "q8", "q9"} else good()
+
+    with FaultyServer(behave) as server:
+        values = {"kind": "openai", "model": "m", "base_url": server.base_url, "key_required": False, "concurrency": 1}
+        asking = OpenAITeacher(TeacherSettings.model_validate(values))
+        asked = [Request((Message("user", f"q{n}"),), Sampling(), item=f"q{n}") for n in range(20)]
+        ends = {a.request.item: a.error is None for group in asking.answer(asked) for a in group}
+    assert [item for item, answered in ends.items() if not answered] == ["q7", "q8", "q9"]
+    assert len(ends) == 20

@@ -393,8 +393,8 @@ def test_an_empty_account_ends_the_run() -> None:
         FaultyServer(lambda seen: good() if seen.text == "q0" else reply) as server,
         pytest.raises(TeacherError, match="no credit left"),
     ):
-        answers(teacher(server, concurrency=1), requests(5))
-    assert len(server.seen) == 4  # the answer, and three in a row
+        answers(teacher(server, concurrency=1), requests(30))
+    assert len(server.seen) == 9  # the answer, and eight in a row
 
 
 def test_the_older_name_of_max_tokens_gets_the_remedy_as_hint() -> None:
