@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from preceptor import config
-from preceptor.config import check_recipe, find_recipe, load_recipe
+from preceptor.config import (
+    InstructRecipe,
+    Recipe,
+    check_instruct_recipe,
+    check_recipe,
+    find_recipe,
+    load_recipe,
+    read_recipe,
+)
+from preceptor.config.load import apply_override
 from preceptor.errors import RecipeError
 from preceptor.pipeline import resolved
 
@@ -213,8 +221,8 @@ def test_an_override_that_names_nothing_is_refused(override: str, problem: str, 
 def test_an_override_by_a_name_that_stands_twice_is_refused() -> None:
     twice = [{"name": "small", "model": "a"}, {"name": "small", "model": "b"}]
     with pytest.raises(RecipeError, match="2 entries are called 'small'"):
-        config._apply({"students": twice}, "students.small.model=c")
-    config._apply({"students": twice}, "students.1.model=c")
+        apply_override({"students": twice}, "students.small.model=c")
+    apply_override({"students": twice}, "students.1.model=c")
     assert [entry["model"] for entry in twice] == ["a", "c"]
 
 
@@ -270,3 +278,59 @@ def test_a_recipe_does_not_change_after_it_was_checked(recipe: Path) -> None:
     checked = load_recipe(recipe)
     with pytest.raises(ValueError, match="frozen"):
         checked.train.rank = 4
+
+
+INSTRUCT = {
+    "name": "notes",
+    "title": "Notes",
+    "instruct": {"target": 10},
+    "benchmarks": [{"name": "pubmedqa", "kind": "pubmedqa", "category": "question_answering", "path": "data"}],
+    "arms": {"qa": {"generated:question_answering": 1.0}},
+    "train": {"steps": 2},
+    "students": [{"name": "small", "model": "builtin:smollm2-135m-instruct"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"instruct": {"targett": 3}}, "unknown key 'instruct.targett'"),
+        ({"instruct": {"rules": {"min": 3}}}, "unknown key 'instruct.rules.min'"),
+        ({"instruct": {"balance": {"question_answering": 1.5}}}, "every share lies between 0 and 1"),
+        (
+            {
+                "instruct": {
+                    "balance": dict.fromkeys(
+                        ("question_answering", "information_extraction", "generation", "other"), 0.2
+                    )
+                }
+            },
+            "sum to 0.8",
+        ),
+        ({"arms": {"qa": {"generated:qa": 1.0}}}, "'generated:qa' is no source"),
+        ({"arms": {"qa": {}}}, "arms.qa: name at least one source"),
+        ({"arms": {"none": {"generated": 1.0}}}, "arms.none"),
+        ({"arms": {"qa": {"generated": 0.0}}}, "arms.qa.generated = 0.0"),
+        ({"train": {"epochs": 2}}, "train.steps"),
+        ({"students": [{"name": "a", "model": "b", "arms": ["ie"]}]}, "there is no arm 'ie'"),
+        ({"students": [{"name": "a", "model": "b"}] * 2}, "'a' is given twice"),
+        ({"seeds": []}, "at least one seed"),
+        ({"benchmarks": [{**INSTRUCT["benchmarks"][0], "scored": False}]}, "at least one scored"),  # type: ignore[index]
+        ({"benchmarks": [{**INSTRUCT["benchmarks"][0], "path": None}]}, "needs a path"),  # type: ignore[index]
+        ({"benchmarks": [{**INSTRUCT["benchmarks"][0], "kind": "labels"}]}, "go together"),  # type: ignore[index]
+        ({"evaluate": {"judge": {"teacher": {"top_p": 0.5}}}}, "judge.teacher.top_p is not used there"),
+    ],
+)
+def test_what_is_wrong_with_a_recipe_of_instructions_is_one_sentence(change: dict[str, object], problem: str) -> None:
+    check_instruct_recipe(INSTRUCT, "here")
+    with pytest.raises(RecipeError) as caught:
+        check_instruct_recipe({**INSTRUCT, **change}, "here")
+    assert problem in caught.value.message
+
+
+def test_the_kind_of_a_recipe_is_read_from_its_sections(tmp_path: Path, recipe: Path) -> None:
+    (tmp_path / "notes.toml").write_text(tomli_w.dumps(INSTRUCT), encoding="utf-8")
+    assert isinstance(read_recipe(tmp_path / "notes.toml"), InstructRecipe)
+    assert isinstance(read_recipe(recipe), Recipe)
+    with pytest.raises(RecipeError, match="a recipe of instructions"):
+        load_recipe(tmp_path / "notes.toml")

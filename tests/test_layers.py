@@ -18,7 +18,7 @@ ALLOWED = {
     "store": GROUND | {"store"},
     "models": GROUND | {"store", "models"},
     "teachers": BELOW_STAGES,
-    **{stage: BELOW_STAGES | {stage, "data.base", "data.parsers"} for stage in STAGES},
+    **{stage: BELOW_STAGES | {stage, "data.base", "data.benchmark", "data.parsers"} for stage in STAGES},
     "doctor": BELOW_STAGES,
     "opinions": BELOW_STAGES | STAGES,
     "pipeline": BELOW_STAGES | STAGES | {"opinions"},

@@ -1,0 +1,74 @@
+"""Recipes: TOML files that describe a whole experiment, checked before anything runs.
+
+TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, and those are the labels here.
+"""
+
+from preceptor.config.augment import STRATEGIES, AugmentSettings
+from preceptor.config.base import Name, Section, Seed
+from preceptor.config.data import DataSettings, TaskSettings
+from preceptor.config.filter import (
+    FILTERS,
+    AgreementSettings,
+    DriftSettings,
+    DuplicateSettings,
+    FilterSettings,
+    JudgeSettings,
+    LeakageSettings,
+    NoveltySettings,
+    WellformedSettings,
+)
+from preceptor.config.instruct import BenchmarkSettings, Category, InstructSettings, RuleSettings
+from preceptor.config.instruct_recipe import (
+    GENERATED,
+    FollowerSettings,
+    InstructRecipe,
+    JudgingSettings,
+    MeasureSettings,
+)
+from preceptor.config.load import check_instruct_recipe, check_recipe, find_recipe, load_recipe, read_recipe
+from preceptor.config.recipe import Recipe
+from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
+from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings
+
+__all__ = [
+    "FILTERS",
+    "GENERATED",
+    "KINDS",
+    "PHI_KINDS",
+    "STRATEGIES",
+    "TEACHERS",
+    "AgreementSettings",
+    "AugmentSettings",
+    "BenchmarkSettings",
+    "BudgetSettings",
+    "Category",
+    "DataSettings",
+    "DriftSettings",
+    "DuplicateSettings",
+    "EvaluateSettings",
+    "FilterSettings",
+    "FollowerSettings",
+    "InstructRecipe",
+    "InstructSettings",
+    "JudgeSettings",
+    "JudgingSettings",
+    "LeakageSettings",
+    "MeasureSettings",
+    "Name",
+    "NoveltySettings",
+    "PhiSettings",
+    "Recipe",
+    "RuleSettings",
+    "Section",
+    "Seed",
+    "StudentSettings",
+    "TaskSettings",
+    "TeacherSettings",
+    "TrainSettings",
+    "WellformedSettings",
+    "check_instruct_recipe",
+    "check_recipe",
+    "find_recipe",
+    "load_recipe",
+    "read_recipe",
+]

@@ -1,0 +1,92 @@
+"""`[train]`, `[[students]]` and `[evaluate]`: who learns, how, and how it is measured."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from preceptor.config.base import Name, Section, Seed
+from preceptor.config.sentences import allowed_keys, sentence_of
+
+
+class TrainSettings(Section):
+    """`[train]`: how a student is trained. A student's own `train` table overrides single keys."""
+
+    method: Literal["lora", "prefix", "full"] = "lora"
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """LoRA dropout on the adapter's input. The model's own dropout is off: on CPU it costs a factor of three."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """Modules that get LoRA weights: `all-linear` or names."""
+    virtual_tokens: int = Field(32, ge=1)
+    """Prefix tuning: length of the prefix."""
+    initialisation: Literal["text", "zero", "random"] = "text"
+    """Prefix tuning: where the prefix starts. Random values at LoRA's learning rates are known to fail."""
+    initial_text: str = "Answer the question from the text with one word."
+    """Prefix tuning with `initialisation = "text"`: the text, repeated to fill the prefix."""
+    learning_rate: float = Field(3e-4, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    epochs: float = Field(3, gt=0)
+    """Passes over the real training items; this fixes the number of optimiser steps for every arm."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps, instead of `epochs`."""
+    batch_size: int = Field(8, ge=1)
+    """Items in one forward pass, at most."""
+    batch_tokens: int | None = Field(None, ge=16)
+    """Tokens in one forward pass, padding included, at most; the paper: 1,024."""
+    accumulation: int = Field(1, ge=1)
+    """Forward passes per optimiser step; the paper: 32."""
+    warmup: float = Field(0.1, ge=0, le=1)
+    """Share of the steps over which the learning rate rises linearly; afterwards it falls linearly to 0."""
+    max_length: int = Field(512, ge=16)
+    """Tokens of prompt and answer; longer prompts lose words at the start of the task's `shorten` field."""
+    select: Literal["last", "loss", "accuracy", "macro_f1"] = "loss"
+    """Which state is kept, by the validation items after each pass: the last one or the best."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`: bfloat16 where the processor multiplies it natively, else float32."""
+
+
+class StudentSettings(Section):
+    """One entry of `[[students]]`."""
+
+    name: Name
+    model: str
+    """`builtin:minilm-l6`, `builtin:smollm2-135m-instruct`, a local folder, or a hub name."""
+    settings: tuple[Name, ...] = ()
+    """Data settings in which it is trained; empty: all of them."""
+    head: Literal["auto", "causal", "encoder"] = "auto"
+    """Language model or encoder with a classification head; `auto` reads it from the model's config."""
+    untrained: bool = True
+    """Also score the student before training (language models only)."""
+    train: dict[str, Any] = {}
+    """Keys of `[train]` that differ for this student."""
+
+
+def training_of(train: TrainSettings, student: StudentSettings) -> TrainSettings:
+    """`[train]` with the student's own keys over it. Raises `ValueError` naming a key that is wrong."""
+    try:
+        return TrainSettings.model_validate({**train.model_dump(), **student.train})
+    except ValidationError as error:
+        allowed = allowed_keys(error, TrainSettings).lower().rstrip(".")
+        sentence = sentence_of(error, f"students.{student.name}.train.")
+        raise ValueError(f"{sentence} ({allowed})" if allowed else sentence) from error
+
+
+class EvaluateSettings(Section):
+    """`[evaluate]`: how answers are read and intervals computed."""
+
+    read: Literal["likelihood", "generation"] = "likelihood"
+    parser: Literal["strict", "paper"] = "strict"
+    decoding: Literal["greedy", "beam", "beam-sample"] = "greedy"
+    beams: int = Field(5, ge=2)
+    temperature: float = Field(0.8, gt=0)
+    """Used by `beam-sample` only: without sampling a temperature has no effect."""
+    repetition_penalty: float = Field(1.0, gt=0)
+    """The paper's generation preset: decoding `beam-sample`, 5 beams, temperature 0.8, repetition penalty 2.0."""
+    max_tokens: int = Field(16, ge=1)
+    batch_size: int = Field(16, ge=1)
+    resamples: int = Field(2000, ge=100)
+    """Bootstrap resamples."""
+    interval_seed: Seed = 0

@@ -1,0 +1,59 @@
+"""The small frozen records that travel through every stage."""
+
+from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
+from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
+from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
+from preceptor.records.hashing import content_hash
+from preceptor.records.instructions import CATEGORIES, SHORT, Instruction, instruction_of, instructions_hash
+from preceptor.records.measures import (
+    BenchmarkScores,
+    InstructSummary,
+    MatrixEntry,
+    Measure,
+    Reading,
+    Response,
+    TasksFunnel,
+)
+from preceptor.records.scores import Estimate, Interval, Outcome, ParsedAnswer, Prediction, Row, Score
+
+__all__ = [
+    "CATEGORIES",
+    "KEEP",
+    "REAL",
+    "SHORT",
+    "Agreement",
+    "BenchmarkScores",
+    "Completion",
+    "Estimate",
+    "Example",
+    "Funnel",
+    "InstructSummary",
+    "Instruction",
+    "Interval",
+    "Judgement",
+    "LabellerCheck",
+    "MatrixEntry",
+    "Measure",
+    "Message",
+    "Outcome",
+    "ParsedAnswer",
+    "Prediction",
+    "Reading",
+    "Request",
+    "Response",
+    "Row",
+    "RunSummary",
+    "Sample",
+    "Sampling",
+    "Score",
+    "Source",
+    "Spend",
+    "TasksFunnel",
+    "TokenLogprob",
+    "Verdict",
+    "content_hash",
+    "drop",
+    "fingerprint",
+    "instruction_of",
+    "instructions_hash",
+]

@@ -1,0 +1,128 @@
+"""What a student answered, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of an answer. Only `ANSWERED` carries a label; the others are counted, never guessed."""
+
+    ANSWERED = "answered"
+    UNPARSED = "unparsed"
+    REFUSED = "refused"
+    CUT_OFF = "cut_off"
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """An answer after parsing."""
+
+    outcome: Outcome
+    """One of the four outcomes."""
+    label: str | None = None
+    """The label, exactly when the outcome is `answered`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a student (or a file somebody handed in) said about one example."""
+
+    id: str
+    """The example's id."""
+    gold: str
+    """The true label."""
+    label: str | None
+    """The predicted label; None when the answer was not parsed, refused or cut off."""
+    outcome: Outcome = Outcome.ANSWERED
+    """What became of the answer."""
+    probabilities: tuple[float, ...] = ()
+    """Probability of each label in the task's order, when read by likelihood; sums to 1."""
+    text: str = ""
+    """The generated text, when read by generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well one set of predictions does. Shares are in 0..1."""
+
+    n: int
+    """Number of items."""
+    accuracy: float
+    """Share of items whose label is right; an item without a parsed label is wrong."""
+    macro_f1: float
+    """Unweighted mean of the labels' F1."""
+    recall: Mapping[str, float]
+    """Share found, by label; NaN-free: a label with no gold item is left out."""
+    f1: Mapping[str, float]
+    """F1 by label."""
+    confusion: Mapping[str, Mapping[str, int]]
+    """Counts by gold label, then by predicted label, with `none` for items without a label."""
+    outcomes: Mapping[str, int]
+    """Counts of the four parse outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+    level: float = 0.95
+    method: str = ""
+    """How it was computed, in a word or two: `wilson`, `bootstrap`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval; `interval` is None when there is no result (no items)."""
+
+    value: float
+    interval: Interval | None = None
+    sd: float | None = None
+    """Standard deviation over seeds; None with fewer than two."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result table: a reference, an untrained student, or a student trained in one arm."""
+
+    kind: str
+    """`floor` (always the most frequent label), `human`, `untrained`, or `arm`."""
+    setting: str
+    """The data setting; rows of different settings are never compared."""
+    student: str = ""
+    arm: str = ""
+    method: str = ""
+    """How it was trained, in words: `LoRA r 8, alpha 16 (alpha/r 2)`."""
+    seeds: tuple[int, ...] = ()
+    n: int = 0
+    """Number of test items."""
+    accuracy: Estimate | None = None
+    """Mean over seeds."""
+    macro_f1: Estimate | None = None
+    recall: Mapping[str, float] = field(default_factory=dict)
+    """By label, mean over seeds."""
+    confusion: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Counts summed over seeds: gold label -> predicted label or `none`."""
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """Counts of the four parse outcomes, summed over seeds."""
+    gain_accuracy: Estimate | None = None
+    """Difference to the arm `none` of the same student and setting, paired on the same items."""
+    gain_macro_f1: Estimate | None = None
+    clears_floor: bool | None = None
+    """Whether the accuracy lies above the upper end of the floor's own interval."""
+    real_items: int = 0
+    """Real training items."""
+    generated_items: int = 0
+    """Generated training items that the filters kept."""
+    steps: int = 0
+    """Optimiser steps, equal for all arms of a student and setting."""
+    cut_prompts: int = 0
+    """Test prompts that were shortened to fit the student."""
+    seconds: float = 0.0
+    """Training time, mean over seeds."""
+    seed_scores: tuple[tuple[int, float, float], ...] = ()
+    """(seed, accuracy, macro-F1) of every trained model."""
