@@ -17,12 +17,18 @@ MOMENTS: dict[str, tuple[str, str, int]] = {
     "at the third step of training": ("preceptor.train.loop:Optimiser", "step", 3),
     "with weights written and their record not": ("preceptor.train.cell", "write_json", 1),
     "just before a folder is renamed into place": ("pathlib:Path", "rename", 3),
-    "before the second predictions are written": ("preceptor.pipeline", "write_predictions", 2),
-    "before the report": ("preceptor.pipeline", "build", 1),
+    "before the second predictions are written": ("preceptor.pipeline.labels", "write_predictions", 2),
+    "before the report": ("preceptor.pipeline.labels", "build", 1),
 }
 """When -> module (and class), function, and at which call of it the process dies. In the order of a run."""
 
-PRELOADED = ["preceptor.pipeline", "preceptor.train.cell", "preceptor.evaluate.predict", "pyarrow.parquet", "peft"]
+PRELOADED = [
+    "preceptor.pipeline.labels",
+    "preceptor.train.cell",
+    "preceptor.evaluate.predict",
+    "pyarrow.parquet",
+    "peft",
+]
 
 
 def die_at(place: str, name: str, count: int) -> None:
@@ -60,7 +66,7 @@ def work(recipe: str, folder: str, moment: str) -> None:
     import torch
 
     from preceptor.config import load_recipe
-    from preceptor.pipeline import run
+    from preceptor.pipeline.labels import run
     from preceptor.progress import Progress
 
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ from preceptor.config import (
 )
 from preceptor.config.load import apply_override
 from preceptor.errors import RecipeError
-from preceptor.pipeline import resolved
+from preceptor.pipeline.resolve import resolved
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECIPES = sorted((REPOSITORY / "recipes").rglob("*.toml"))

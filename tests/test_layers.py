@@ -7,7 +7,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "preceptor"
 GROUND = {"records", "errors", "config", "progress", ""}
-STAGES = {"data", "augment", "filter", "train", "evaluate", "report", "serve"}
+STAGES = {"data", "augment", "filter", "publish", "train", "evaluate", "report", "serve"}
 BELOW_STAGES = GROUND | {"store", "models", "teachers"}
 ALLOWED = {
     "records": set(),
@@ -20,8 +20,7 @@ ALLOWED = {
     "teachers": BELOW_STAGES,
     **{stage: BELOW_STAGES | {stage, "data.base", "data.benchmark", "data.parsers"} for stage in STAGES},
     "doctor": BELOW_STAGES,
-    "opinions": BELOW_STAGES | STAGES,
-    "pipeline": BELOW_STAGES | STAGES | {"opinions"},
+    "pipeline": BELOW_STAGES | STAGES,
     "cli": GROUND | {"pipeline", "doctor", "report"},
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preceptor.config import load_recipe
-from preceptor.pipeline import run
+from preceptor.pipeline.labels import run
 from preceptor.progress import Progress
 from preceptor.records import Row, RunSummary
 

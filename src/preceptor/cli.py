@@ -54,7 +54,7 @@ def run(
 ) -> None:
     """Run a whole experiment: data, augment, filter, train, evaluate, report. Started again, it goes on."""
     from preceptor.config import find_recipe, load_recipe
-    from preceptor.pipeline import run as run_pipeline
+    from preceptor.pipeline.labels import run as run_pipeline
     from preceptor.progress import Progress
     from preceptor.report.sentences import sentences
 
@@ -91,7 +91,7 @@ def estimate(
 ) -> None:
     """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
     from preceptor.config import find_recipe, load_recipe
-    from preceptor.pipeline import estimate as estimate_run
+    from preceptor.pipeline.labels import estimate as estimate_run
 
     path = find_recipe(recipe)
     checked = load_recipe(path, settings or [])
@@ -115,7 +115,7 @@ def score(
     import json
     from dataclasses import asdict
 
-    from preceptor.pipeline import score_file
+    from preceptor.pipeline.score import score_file
     from preceptor.report.table import as_table
 
     rows = score_file(file, data=data, split=split, parser=parser)

@@ -42,8 +42,8 @@ def recipe(base_url: str) -> dict[str, Any]:
 
 def work(folder: str, base_url: str) -> None:
     """What the process does: the stages data and augment of one run."""
-    from preceptor import pipeline
     from preceptor.config import check_recipe
+    from preceptor.pipeline import labels as pipeline
     from preceptor.progress import Progress
     from preceptor.store.ledger import Ledger
     from preceptor.teachers.openai import OpenAITeacher
@@ -59,7 +59,7 @@ def work(folder: str, base_url: str) -> None:
 
 def start(folder: Path, server: ChaosServer) -> multiprocessing.process.BaseProcess:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preceptor.pipeline", "preceptor.teachers.openai", "aiohttp"])
+    context.set_forkserver_preload(["preceptor.pipeline.labels", "preceptor.teachers.openai", "aiohttp"])
     process = context.Process(target=work, args=(str(folder), server.base_url))
     process.start()
     return process

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_labels import forbid_teacher, go, marks, recipe
 
 from preceptor.config import check_recipe
 from preceptor.data.load import load_datasets
 from preceptor.errors import RecipeError
-from preceptor.opinions import FOLDS, LABELS, Opinions
+from preceptor.pipeline.opinions import FOLDS, LABELS, Opinions
 from preceptor.records import Example, Funnel, Request, RunSummary, content_hash, fingerprint
 from preceptor.store.stages import read_json
 from preceptor.store.tables import read_dropped, read_examples, read_rows
 from preceptor.teachers.scripted import ScriptedTeacher, follow_rules
 from preceptor.train import cell
-from test_pipeline import forbid_teacher, go, marks, recipe
 
 CHAIN = ["wellformed", "duplicates"]  # without the embedder, which takes seconds to load
 

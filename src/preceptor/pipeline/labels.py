@@ -1,4 +1,4 @@
-"""The whole experiment, stage by stage. Read this first.
+"""An experiment on a task with labels, stage by stage.
 
     data      load the items of every setting, refuse what would leak          data/
     augment   the teacher writes candidates from training items                augment/<setting>/<strategy>/
@@ -20,18 +20,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tomli_w
-
 from preceptor.augment.base import make_requests, make_strategy
 from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, spend_of, write_candidates
-from preceptor.config import DataSettings, EvaluateSettings, Recipe, StudentSettings, TrainSettings
+from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets
 from preceptor.errors import BatchPending
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
-from preceptor.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
+from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
+from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
 from preceptor.records import Example, Funnel, Row, RunSummary, Sample, Spend, content_hash, fingerprint
 from preceptor.report.build import build
@@ -448,40 +447,3 @@ def _rows(state: Run, setting: str) -> list[Row]:
         )
     references = reference_rows(setting, dataset.test, labels, settings)
     return references + result_rows(measured, references[0], labels, settings)
-
-
-def resolved(recipe: Recipe) -> str:
-    """The recipe with every default written out, as TOML. Settings without a value have no line."""
-    return tomli_w.dumps(_without_none(recipe.model_dump(mode="json")))
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list):
-        return [_without_none(inner) for inner in value if inner is not None]
-    return value
-
-
-# --- score ---------------------------------------------------------------------------------------------------------
-
-
-def score_file(file: Path, *, data: Path, split: str, parser: str) -> list[Row]:
-    """Score somebody's predictions on PubMedQA's test items.
-
-    Returns their row, the majority floor and the human ceiling, all computed from the same items. Raises `DataError`
-    naming missing, extra or duplicate ids; then nothing is scored.
-    """
-    from preceptor.data import pubmedqa
-    from preceptor.evaluate.results import reference_rows, submission_row
-    from preceptor.evaluate.submission import score_submission
-
-    settings = DataSettings.model_validate(
-        {"task": "pubmedqa", "path": str(data.resolve()), "split": split, "settings": ["reasoning-required"]}
-    )
-    dataset = load_datasets(settings, Path())["reasoning-required"]
-    order = pubmedqa.order(settings, Path())
-    _, predictions = score_submission(file, dataset.task, dataset.test, order, parser)
-    labels, evaluation = dataset.task.labels, EvaluateSettings()
-    ours = submission_row(predictions, labels, evaluation)
-    return [ours, *reference_rows("reasoning-required", dataset.test, labels, evaluation)]

@@ -20,15 +20,16 @@ import tomli_w
 from sklearn.metrics import accuracy_score, f1_score
 
 import killed_runs
-from preceptor import cli, pipeline
+from preceptor import cli
 from preceptor.config import Recipe, check_recipe, load_recipe
+from preceptor.pipeline import labels as pipeline
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
 from preceptor.store.stages import MARK, read_json
 from preceptor.store.tables import read_dropped, read_examples, read_predictions
 from preceptor.teachers.scripted import ScriptedTeacher
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
 ARMS = {"none": [], "rewrite": ["rewrite"], "combined": ["rewrite", "new"]}
 KEY = "sk-never-to-be-seen-0123456789"
 
