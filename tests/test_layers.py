@@ -6,13 +6,14 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "src" / "preceptor"
-GROUND = {"records", "errors", "config", "progress", ""}
+GROUND = {"records", "errors", "config", "progress", "language", ""}
 STAGES = {"data", "augment", "filter", "publish", "train", "evaluate", "report", "serve"}
 BELOW_STAGES = GROUND | {"store", "models", "teachers"}
 ALLOWED = {
     "records": set(),
     "errors": set(),
     "progress": set(),
+    "language": set(),
     "": set(),
     "config": {"records", "errors"},
     "store": GROUND | {"store"},
