@@ -133,7 +133,9 @@ def test_json_outputs_are_json() -> None:
     assert parsed[0][3] == {"drug": "vitamin D", "dose": None, "route": None, "frequency": "daily"}
 
 
-SUM = re.compile(r"(\(?\d+(?:\.\d+)?\)?(?: ?[-+×/] ?\(?\d+(?:\.\d+)?\)?)+) = (\d+(?:\.\d+)?)(?![.\d]*\d)(?! [-+×/])(%?)")
+SUM = re.compile(
+    r"(\(?\d+(?:\.\d+)?\)?(?: ?[-+×/] ?\(?\d+(?:\.\d+)?\)?)+) = (\d+(?:\.\d+)?)(?![.\d]*\d)(?! [-+×/])(%?)"
+)
 
 
 def test_sums_in_the_outputs_are_right() -> None:
@@ -289,7 +291,7 @@ FRENCH = "Il y a trois pièces dans la boîte qui est sur la table."
         (row(2, input=..., output=..., instances="x"), "the field 'instances' is not a list of objects"),
         (row(2, input=..., output=..., instances=["x"]), "the field 'instances' is not a list of objects"),
         (row(2, input=..., output=..., instances=[{"input": ""}]), "the field 'output' of instance 1 is missing"),
-        (row(2, output=CUT), r"the field 'output' breaks off \('of them in the ol'\)|breaks off \('them in the ol'\)"),
+        (row(2, output=CUT), r"the field 'output' breaks off \('them in the ol'\)"),
         (row(2, output="There are three coins,"), "the field 'output' breaks off"),
         (row(2, output=FRENCH), r'the field \'output\' is not English; instruct\.rules\.language = "any"'),
         (row(2, instruction=FRENCH), "the field 'instruction' is not English"),
