@@ -50,15 +50,17 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_loads(path: Path) -> None:
-    recipe = load_recipe(path)
-    assert "none" in recipe.arms  # what the others are compared to
+    recipe = read_recipe(path)
     assert len(recipe.seeds) >= 2
+    if isinstance(recipe, Recipe):
+        assert "none" in recipe.arms  # what the others are compared to
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_the_resolved_recipe_is_the_same_recipe(path: Path) -> None:
-    recipe = load_recipe(path)
-    assert check_recipe(tomllib.loads(resolved(recipe)), "resolved") == recipe
+    recipe = read_recipe(path)
+    check = check_recipe if isinstance(recipe, Recipe) else check_instruct_recipe
+    assert check(tomllib.loads(resolved(recipe)), "resolved") == recipe
 
 
 def test_recipes_ship_with_the_package_and_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,3 +336,26 @@ def test_the_kind_of_a_recipe_is_read_from_its_sections(tmp_path: Path, recipe: 
     assert isinstance(read_recipe(recipe), Recipe)
     with pytest.raises(RecipeError, match="a recipe of instructions"):
         load_recipe(tmp_path / "notes.toml")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("builtin:smollm2-135m-instruct", "smollm2-135m-instruct"), ("meta/Llama-2", "Llama-2"), ("/my/model/", "model")],
+)
+def test_another_student_takes_the_place_of_all(model: str, name: str, tmp_path: Path) -> None:
+    students = [
+        {"name": "a", "model": "x", "train": {"rank": 4}},
+        {"name": "a", "model": "x", "train": {"rank": 2}, "settings": ["reasoning-free"]},
+        {"name": "b", "model": "y"},
+    ]
+    raw = {**INSTRUCT, "students": [students[0], students[2]]}
+    (tmp_path / "notes.toml").write_text(tomli_w.dumps(raw), encoding="utf-8")
+    (only,) = read_recipe(tmp_path / "notes.toml", ["students.0.train.rank=3"], model).students
+    assert (only.name, only.model, only.train) == (name, model, {"rank": 3})
+    data = {"task": "pubmedqa", "path": "p", "settings": ["reasoning-required", "reasoning-free"]}
+    students[0]["settings"] = ["reasoning-required"]
+    (tmp_path / "labels.toml").write_text(
+        tomli_w.dumps({"name": "n", "title": "t", "data": data, "students": students}), encoding="utf-8"
+    )
+    found = read_recipe(tmp_path / "labels.toml", [], model).students
+    assert [(s.name, s.model, s.train["rank"]) for s in found] == [(name, model, 4), (name, model, 2)]

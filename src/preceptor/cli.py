@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import preceptor
-from preceptor.errors import BatchPending, MissingPackageError, PreceptorError, StorageError
+from preceptor.errors import Later, MissingPackageError, PreceptorError, StorageError
 
 OPTIONAL = frozenset({"torch", "transformers", "peft", "gguf", "safetensors", "accelerate"})
 """Packages of the extra `train`."""
@@ -50,35 +50,50 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Override a key: train.alpha=64. May be given several times."),
     ] = None,
+    student: Annotated[
+        str | None,
+        typer.Option(help="A model that takes the place of the recipe's students, trained as the first of them."),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no new cell after so long and end with status 75; run again to go on."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
-    """Run a whole experiment: data, augment, filter, train, evaluate, report. Started again, it goes on."""
-    from preceptor.config import find_recipe, load_recipe
-    from preceptor.pipeline.labels import run as run_pipeline
+    """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
+    from preceptor.config import InstructRecipe, find_recipe, read_recipe
     from preceptor.progress import Progress
-    from preceptor.report.sentences import sentences
 
     path = find_recipe(recipe)
-    checked = load_recipe(path, settings or [])
+    checked = read_recipe(path, settings or [], student)
     folder = out or Path("runs") / checked.name
-    command = shlex.join(
-        [
-            "preceptor",
-            "run",
-            str(recipe),
-            "--out",
-            str(folder),
-            *(word for s in settings or [] for word in ("--set", s)),
-        ]
-    )
+    overrides = [word for s in settings or [] for word in ("--set", s)]
+    overrides += ["--student", student] if student else []
+    command = shlex.join(["preceptor", "run", str(recipe), "--out", str(folder), *overrides])
+    progress = Progress(quiet=quiet)
     try:
-        summary = run_pipeline(
-            checked, folder=folder, base=path.parent, command=command, progress=Progress(quiet=quiet)
-        )
+        if isinstance(checked, InstructRecipe):
+            from preceptor.pipeline.instructions import run_instructions
+            from preceptor.report.instruct_sentences import instruct_sentences
+
+            said = instruct_sentences(
+                run_instructions(
+                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
+                )
+            )
+        else:
+            from preceptor.pipeline.labels import run as run_labels
+            from preceptor.report.sentences import sentences
+
+            said = sentences(
+                run_labels(
+                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
+                )
+            )
     except KeyboardInterrupt:
         typer.echo(f"Stopped. What was finished or answered is kept; go on with:\n{command}", err=True)
         raise typer.Exit(130) from None
-    for sentence in sentences(summary):
+    for sentence in said:
         typer.echo(sentence)
     typer.echo(f"Report: {(folder / 'report.html').resolve()}")
 
@@ -153,7 +168,7 @@ def main() -> None:
 
 
 def _fail(error: PreceptorError) -> None:
-    typer.echo(error.message if isinstance(error, BatchPending) else f"Error: {error.message}", err=True)
+    typer.echo(error.message if isinstance(error, Later) else f"Error: {error.message}", err=True)
     if error.hint:
         typer.echo(error.hint, err=True)
     sys.exit(error.exit_status)

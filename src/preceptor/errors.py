@@ -14,7 +14,9 @@
     │   ├── PrivacyError             a prompt holds identifiers of people; nothing was sent
     │   └── BudgetError              the budget is used up; what was answered is kept
     ├── StorageError         a file cannot be written: disk full, no permission
-    └── BatchPending         requests wait in batches at a provider; nothing is wrong
+    └── Later                nothing is wrong: the same command goes on later
+        ├── BatchPending     requests wait in batches at a provider
+        └── PartFinished     the time that was given is over
 
 Each error is one sentence for people plus a `hint` that says what to do. All survive pickling, because workers
 send them across processes. The command line prints them without a traceback and exits with `exit_status`: 1, or
@@ -124,9 +126,17 @@ class StorageError(PreceptorError):
         )
 
 
-class BatchPending(PreceptorError):  # noqa: N818 - nothing is wrong
-    """Requests wait in batches at a provider; the same command comes back for them."""
+class Later(PreceptorError):  # noqa: N818 - nothing is wrong
+    """The run ended before its end; the same command goes on from there."""
 
     retryable = True
     exit_status = 75
     """EX_TEMPFAIL of sysexits.h: a temporary state, try again."""
+
+
+class BatchPending(Later):
+    """Requests wait in batches at a provider; the same command comes back for them."""
+
+
+class PartFinished(Later):
+    """The time that was given to a run is over; what is finished is kept."""

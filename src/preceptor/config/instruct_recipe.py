@@ -27,6 +27,8 @@ class FollowerSettings(StudentSettings):
     there is one."""
     arms: tuple[Name, ...] = ()
     """Arms in which it is tuned; empty: all of them."""
+    tune: bool = True
+    """False: it is only scored as it is."""
 
 
 class JudgingSettings(Section):
@@ -112,12 +114,14 @@ class InstructRecipe(Section):
     def _check_student(self, student: FollowerSettings) -> None:
         if unknown := sorted(set(student.arms) - set(self.arms)):
             raise ValueError(f"students.{student.name}.arms: there is no arm {unknown[0]!r}")
+        if not student.tune and student.arms:
+            raise ValueError(f"students.{student.name}: tune = false and arms exclude one another")
         if self.training_of(student).steps is None:
             raise ValueError("train.steps: arms of different sizes need a number of steps to be compared at")
 
     def arms_of(self, student: FollowerSettings) -> tuple[str, ...]:
         """Names of the arms in which a student is tuned."""
-        return student.arms or tuple(self.arms)
+        return (student.arms or tuple(self.arms)) if student.tune else ()
 
     def training_of(self, student: FollowerSettings) -> TrainSettings:
         """`[train]` with the student's own keys over it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +16,16 @@ from preceptor.config.sentences import allowed_keys, sentence_of
 from preceptor.errors import RecipeError
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe | InstructRecipe:
+def read_recipe(path: Path, overrides: Sequence[str] = (), student: str | None = None) -> Recipe | InstructRecipe:
     """Read and check a recipe of either kind: one with `[data]`, or one with `[instruct]` or `[[benchmarks]]`.
 
+    `student` names a model that takes the place of all students: it is trained as the first of them is.
     `overrides` are `key=value` with dotted keys and TOML values, e.g. `train.alpha=64`, `students.0.train.rank=4`.
     Raises `RecipeError` naming the file, the key, the value and what is allowed.
     """
     raw = _parsed(path)
+    if student is not None:
+        _put_student(raw, student)
     for override in overrides:
         apply_override(raw, override)
     if "data" not in raw and ("instruct" in raw or "benchmarks" in raw):
@@ -100,6 +104,15 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if isinstance(target, list):
         raise RecipeError(f"--set {override!r}: name a key inside the list's entry, e.g. students.0.model.")
     target[last] = value
+
+
+def _put_student(raw: dict[str, Any], model: str) -> None:
+    entries = raw.get("students")
+    first = entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
+    # A label task may name one student several times, with other values in other settings.
+    same = [e for e in entries or [] if isinstance(e, dict) and e.get("name") == first.get("name")] or [first]
+    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", model.rstrip("/").rpartition("/")[2].rpartition(":")[2]).strip("-._")
+    raw["students"] = [{**entry, "name": name or "student", "model": model} for entry in same]
 
 
 def _entry(entries: list[Any], part: str, override: str) -> Any:

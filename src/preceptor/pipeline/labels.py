@@ -29,6 +29,7 @@ from preceptor.errors import BatchPending
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
+from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
@@ -73,8 +74,14 @@ class Run:
     """Calls whose cost `spend` holds."""
 
 
-def run(recipe: Recipe, *, folder: Path, base: Path, command: str, progress: Progress) -> RunSummary:
-    """Run every stage that is not done yet and write the report. Returns what the report shows."""
+def run(
+    recipe: Recipe, *, folder: Path, base: Path, command: str, progress: Progress, minutes: float | None = None
+) -> RunSummary:
+    """Run every stage that is not done yet and write the report. Returns what the report shows.
+
+    With `minutes`, no cell is begun after so long: then `PartFinished` is raised, and the same call goes on later.
+    """
+    deadline = Deadline.after(minutes, command)
     state = Run(recipe, folder, base, progress, command)
     refuse_foreign(folder)
     with sole_writer(folder):
@@ -84,7 +91,9 @@ def run(recipe: Recipe, *, folder: Path, base: Path, command: str, progress: Pro
         planned = list(cells(state))
         try_out(state, planned)
         augment_and_filter(state)
-        for cell in planned:
+        for number, cell in enumerate(planned):
+            if not evaluate_stage(state, cell).done:
+                deadline.check(len(planned) - number)
             train(state, cell)
             evaluate(state, cell)
             gc.collect()  # models are full of reference cycles: without this, ten cells held 5 GB of dead weights

@@ -1,0 +1,97 @@
+"""The results of finished cells as small JSON files, so that an experiment may be run in parts and on several machines.
+
+    results/smollm2-qa-seed-1.json    training, and the scores on each benchmark, each with the hash of all that made it
+
+The files hold counts per item and no text of any item, so that they may be committed where the data may not.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from preceptor.errors import DataError
+from preceptor.records import BenchmarkScores, Measure
+from preceptor.store.provenance import machine, provenance
+from preceptor.store.stages import read_json, write_text
+
+CALCULATING = ("torch", "transformers", "peft")
+"""Packages whose version can move a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsBook:
+    """A folder with a file for each cell. What is found under another identity is the result of other inputs."""
+
+    folder: Path
+
+    def training(self, cell: str, identity: str) -> Mapping[str, Any] | None:
+        """What training did in this cell, if it is known for these inputs."""
+        found = self._read(cell).get("training", {})
+        return found["fit"] if found.get("identity") == identity else None
+
+    def scores(self, cell: str, benchmark: str, identity: str) -> BenchmarkScores | None:
+        """The scores of this cell on a benchmark, if they are known for these inputs."""
+        found = self._read(cell).get("benchmarks", {}).get(benchmark, {})
+        if found.get("identity") != identity:
+            return None
+        try:
+            return _scores(found["scores"])
+        except (KeyError, TypeError) as error:
+            raise self._broken(cell) from error
+
+    def add_training(self, cell: str, identity: str, fit: Mapping[str, Any]) -> None:
+        """Write down what training did. Scores of earlier weights go with them."""
+        self._write(cell, {"training": {"identity": identity, "fit": dict(fit), **_made_with()}, "benchmarks": {}})
+
+    def add_scores(self, cell: str, benchmark: str, identity: str, scores: BenchmarkScores) -> None:
+        """Write down the scores on one benchmark."""
+        found = self._read(cell)
+        entry = {"identity": identity, "scores": asdict(scores), **_made_with()}
+        self._write(cell, {**found, "benchmarks": {**found.get("benchmarks", {}), benchmark: entry}})
+
+    def _path(self, cell: str) -> Path:
+        return self.folder / f"{cell}.json"
+
+    def _read(self, cell: str) -> dict[str, Any]:
+        path = self._path(cell)
+        if not path.exists():
+            return {}
+        found = read_json(path)
+        if not isinstance(found, dict) or not isinstance(found.get("benchmarks", {}), dict):
+            raise self._broken(cell)
+        return found
+
+    def _write(self, cell: str, value: Mapping[str, Any]) -> None:
+        write_text(self._path(cell), _lines(value) + "\n")
+
+    def _broken(self, cell: str) -> DataError:
+        return DataError.at(self._path(cell), "is not a file of results", hint="Delete it; its cell is run again.")
+
+
+def _scores(value: Mapping[str, Any]) -> BenchmarkScores:
+    measures = tuple(
+        Measure(m["name"], m["kind"], tuple(tuple(float(x) for x in row) for row in m["rows"]))
+        for m in value["measures"]
+    )
+    return BenchmarkScores(value["benchmark"], tuple(value["ids"]), measures, value["outcomes"], value["counts"])
+
+
+def _made_with() -> dict[str, Any]:
+    packages = provenance()["packages"]
+    return {
+        "machine": machine(),
+        "packages": {n: v for n, v in packages.items() if n in ("torch", "transformers", "peft")},
+    }
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """JSON with a line for each entry of a table, and lists on one line: thousands of rows stay readable in a diff."""
+    if not isinstance(value, Mapping) or not value:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    deeper = indent + " "
+    entries = (f"{deeper}{json.dumps(name)}: {_lines(inner, deeper)}" for name, inner in sorted(value.items()))
+    return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
