@@ -290,7 +290,8 @@ def _head(words: Sequence[str]) -> str:
         if (word in DETERMINERS or _is_participle(word)) and _nouns(phrase):
             break
         phrase.append(word)
-    nouns = _nouns(phrase) or [word for word in phrase if word in ALSO_NOUNS]
+    # Without a noun: an adjective or participle that may be one ("prepare a brief", "describe the suffering").
+    nouns = _nouns(phrase) or [word for word in phrase if word in ALSO_NOUNS or (word == phrase[-1] and _is_ing(word))]
     return nouns[-1] if nouns else ""
 
 
@@ -304,19 +305,24 @@ def _nouns(phrase: Sequence[str]) -> list[str]:
         and not word.isdigit()
         and not _is_adverb(word)
         and not word.endswith(("'s", "s'"))
-        and not (_is_participle(word) and phrase[-1] != word)
+        and not _is_participle(word)
     ]
 
 
 def _like_adjective(word: str) -> bool:
-    return word in ADJECTIVES or (word.endswith(ADJECTIVE_ENDINGS) and word not in NOUNS_LIKE_ADJECTIVES)
+    ending = word.endswith(ADJECTIVE_ENDINGS) and word not in NOUNS_LIKE_ADJECTIVES
+    return word in ADJECTIVES or ending or _is_participle(word)
+
+
+def _is_ing(word: str) -> bool:
+    return word.endswith("ing") and len(word) > 4 and word not in ING_NOUNS
 
 
 def _is_participle(word: str) -> bool:
-    if word.endswith("ing"):
-        return len(word) > 4 and word not in ING_NOUNS
-    return word in ("given", "shown", "written", "known", "made", "taken", "found", "seen") or (
-        word.endswith("ed") and word not in ED_NOUNS
+    return (
+        _is_ing(word)
+        or word in ("given", "shown", "written", "known", "made", "taken", "found", "seen")
+        or (word.endswith("ed") and word not in ED_NOUNS)
     )
 
 

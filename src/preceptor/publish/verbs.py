@@ -68,7 +68,7 @@ NOUN_TOO = _words(
 )
 """Of these, the ones that are also nouns: at the head of a later clause they count only before a noun phrase."""
 
-FRAMES = _words("act assume imagine let pretend roleplay role-play suppose")
+FRAMES = _words("act assume imagine let pretend roleplay role-play say suppose")
 """Verbs that set the scene; what is to be done usually comes after them."""
 
 OPENERS = _words(
