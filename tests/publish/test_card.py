@@ -111,6 +111,11 @@ def test_every_number_comes_from_the_records() -> None:
         assert words in text, words
 
 
+def test_samples_are_named_where_there_were_any() -> None:
+    assert "the mean over 20 samples of 200 tasks." in rendered(tasks(201))
+    assert "both figures are the same" in rendered(tasks(200))
+
+
 def test_what_is_not_known_is_said_and_not_made_up() -> None:
     kept = tasks(2)
     text = rendered(kept, funnel=None, spend=None)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import json
 import math
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -41,6 +46,32 @@ def test_rings_are_shares_of_the_tasks_and_objects_lie_within_their_verb() -> No
 def test_neighbouring_verbs_differ_in_colour(count: int) -> None:
     slices = slices_of(top(*((f"verb{n}", 10, {}) for n in range(count))))
     assert all(one.fill != slices[(place + 1) % count].fill for place, one in enumerate(slices))
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MEASURE = """<pre id="out"></pre><script>
+document.getElementById("out").textContent = JSON.stringify([...document.querySelectorAll("text[transform]")].map(
+  (one) => [one.textContent, one.getComputedTextLength(), parseFloat(one.getAttribute("font-size"))]));
+</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH (Debian: apt-get install chromium)")
+def test_labels_are_as_short_in_a_browser_as_the_picture_takes_them_to_be(tmp_path: Path) -> None:
+    figures = diversity_of(tasks(800))
+    page = tmp_path / "page.html"
+    page.write_text(f"<!DOCTYPE html><meta charset='utf-8'>{picture(figures)}{MEASURE}", encoding="utf-8")
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    found = re.search(r'<pre id="out">(.*?)</pre>', shown)
+    assert found, "the browser did not measure the labels"
+    drawn = [one for one in slices_of(figures["roots"]["top"]) if font_size(one)]
+    measured = json.loads(html.unescape(found[1]))
+    assert len(measured) == len(drawn) >= 20
+    for one, (label, length, size) in zip(drawn, measured, strict=True):
+        assert (label, size) == (one.label, font_size(one))
+        assert one.outer - _PAD - length >= one.inner, label
+        assert 2 * math.pi * (one.end - one.start) * (one.outer - _PAD - length) >= 0.8 * size, label
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

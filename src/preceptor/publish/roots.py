@@ -245,7 +245,8 @@ def object_of(verb: str, rest: Sequence[str]) -> str:
     words = _behind_partitive(words)
     if not words or words[0] in STOPS or words[0] in PRONOUNS or words[0] in _BREAKS:
         return ""
-    return _singular(_head(words))
+    noun = _singular(_head(words))
+    return noun if len(noun) > 1 else ""  # "convert 85 F"
 
 
 def _to_noun_phrase(verb: str, rest: Sequence[str]) -> Sequence[str]:

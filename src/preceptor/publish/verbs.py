@@ -132,17 +132,18 @@ PARTICLES = _words("up out down off back away forward")
 
 ADJECTIVES = _words(
     """
-    active acute adequate adverse apparent appropriate available aware better big brief broad careful certain
+    active acute adequate adverse apparent appropriate available aware best better big brief broad careful certain
     chronic clear clearer common complex comprehensive concise correct creative current daily dense different
     difficult direct distinct due early easier easy effective engaging entire evident exact extra false fewer final
-    first fluent following formal frequent full funny further good great helpful high higher important inappropriate
-    inconsistent incorrect independent informal key large larger last late likely linked local logical long longer
-    low lower main major minor missing moderate modern more most multiple mutual necessary negative neutral new next
-    old only original overall own particular plain plausible polite positive possible potential precise present
-    primary professional proper public rare readable ready real recent related relevant responsible rich same second
-    serious severe sharp short shorter significant similar simple simpler single small smaller smooth specific
-    strict strong subtle sufficient suitable third top true typical unclear underlying unique unnecessary urgent
-    useful valid various very wide worse wrong young
+    first fluent following formal frequent full funny further good great helpful high higher highest important
+    inappropriate inconsistent incorrect independent informal key large larger largest last late latest likely
+    linked local logical long longer longest low lower lowest main major minor missing moderate modern more most
+    multiple mutual necessary negative neutral new next old oldest only original overall own particular plain
+    plausible polite positive possible potential precise present primary professional proper public rare readable
+    ready real recent related relevant responsible rich same second serious severe sharp short shorter shortest
+    significant similar simple simpler single small smaller smallest smooth specific strict strong subtle sufficient
+    suitable third top true typical unclear underlying unique unnecessary urgent useful valid various very wide
+    worse worst wrong young
     """
 )
 """Words that are no head of a noun phrase when a noun stands before them, or when nothing else does."""
