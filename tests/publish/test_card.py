@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -144,6 +145,13 @@ def test_examples_are_drawn_by_seed_and_stand_there_as_they_are() -> None:
             assert f"\n{one.fields['instruction']}\n" in text
             assert f"\n{one.fields['output']}\n" in text
         assert text == rendered(kept[:size])
+
+
+def test_examples_come_from_the_whole_set_and_not_from_its_head() -> None:
+    kept = tasks(50)
+    shown = re.findall(r"^### (task-\d+),", rendered(kept), re.MULTILINE)
+    assert shown == [one.id for one in random.Random(0).sample(kept, 3)]
+    assert shown != [one.id for one in kept[:3]]
 
 
 @pytest.mark.parametrize("number", range(6))

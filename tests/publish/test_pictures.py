@@ -88,6 +88,13 @@ def test_every_label_stays_inside_its_slice(seed: int) -> None:
     assert labelled >= 20
 
 
+def test_a_word_longer_than_its_ring_is_wide_has_no_label() -> None:
+    verb, noun, other = slices_of(top(("list", 2, {"pneumonoultramicroscopicosis": 1, "immunodeficiency": 1})))
+    assert font_size(verb) == 15
+    assert font_size(noun) == 0
+    assert 10 <= font_size(other) <= 14
+
+
 def test_a_slice_too_thin_for_a_label_has_none_and_keeps_its_name_for_the_pointer() -> None:
     made = picture({"tasks": 1000, "roots": {"top": top(("list", 999, {"drug": 999}), ("write", 1, {"note": 1}))}})
     root = ElementTree.fromstring(made)

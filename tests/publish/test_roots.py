@@ -70,3 +70,11 @@ def test_a_noun_that_is_also_a_verb_is_taken_only_before_a_noun_phrase() -> None
     text = "Given the symptoms, test results and history, name the disease."
     assert root_of(text) == Root("verb", "name", "disease")
     assert root_of("List of drugs: aspirin, heparin. Sort them.") == Root("verb", "sort")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Based on the note list the drugs.", "In one sentence list the drugs.", "From the note below list all drugs."],
+)
+def test_a_verb_is_found_behind_an_opening_without_a_comma(text: str) -> None:
+    assert root_of(text) == Root("verb", "list", "drug")

@@ -195,7 +195,8 @@ def _behind_opener(tokens: Sequence[str]) -> Root:
         verb, before = base_form(tokens[place]), tokens[place - 1]
         if not verb or verb in FRAMES or before in _BREAKS:
             continue
-        bound = before in DETERMINERS or before in PRONOUNS or before in STOPS or before in NUMBERS or before in WH
+        bound = any(before in words for words in (DETERMINERS, PRONOUNS, STOPS, NUMBERS, WH))
+        bound = bound and before not in ("above", "below")  # "from the note below list the drugs"
         if not bound and _begins_noun_phrase(tokens[place + 1] if place + 1 < len(tokens) else ""):
             return Root("verb", verb, object_of(verb, tokens[place + 1 :]))
     return NOTHING
