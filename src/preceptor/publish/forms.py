@@ -72,11 +72,8 @@ def write_published(folder: Path, kept: Sequence[Example], card: Card) -> None:
     or when a text holds half a character (a lone surrogate), which no file in UTF-8 can hold.
     """
     _check(kept)
-    card = (
-        card
-        if card.diversity
-        else replace(card, diversity=diversity_of(kept, card.funnel.nearest_f if card.funnel else ()))
-    )
+    if not card.diversity:
+        card = replace(card, diversity=diversity_of(kept, card.funnel.nearest_f if card.funnel else ()))
     rows = [row_of(task) for task in kept]
     alpaca = [{name: row[name] for name in FIELDS} for row in rows]
     chats = [{"messages": messages_of(task)} for task in kept]
