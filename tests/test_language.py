@@ -18,7 +18,7 @@ FOREIGN = {
     "French": "Le patient se plaint d'une toux sèche depuis trois jours. Il n'a pas de fièvre et prend du paracétamol.",
     "French without accents": "La patiente ne prend pas de medicaments et ne fume plus depuis deux ans.",
     "short French": "Oui, la tension est normale.",
-    "French table": "Traitement | Dose\nmetformine | un comprimé le matin et le soir\nramipril | le soir, avec un repas",
+    "French table": "Traitement | Dose\nmetformine | un comprimé le matin et le soir\nramipril | le soir, avec du pain",
     "German": "Die Patientin klagt seit drei Tagen über trockenen Husten. Sie hat kein Fieber und nimmt nichts ein.",
     "German with English words": "Der Patient will so an die frische Luft und hat in der Nacht nicht gut geschlafen.",
     "Spanish": "El paciente refiere tos seca desde hace tres días. No tiene fiebre y no toma ningún medicamento.",

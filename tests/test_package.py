@@ -30,6 +30,7 @@ import preceptor
 from preceptor.augment.base import load_prompt
 from preceptor.config import find_recipe, load_recipe
 from preceptor.data.load import load_datasets
+from preceptor.data.seeds import load_seeds, shipped_sets
 from preceptor.report.build import build
 
 path = find_recipe(Path("demo"))
@@ -40,6 +41,7 @@ print(json.dumps({
     "recipe": str(path),
     "items": {name: len(part) for name, part in dataset.parts.items()},
     "prompt": load_prompt("rewrite-question.v1").name,
+    "seeds": {name: len(load_seeds(name, Path()).tasks) for name in shipped_sets()},
 }))
 """
 
@@ -106,6 +108,7 @@ def test_the_installed_package_finds_recipe_data_and_prompts_without_checkout_an
     assert Path(found["recipe"]) == installed / "preceptor" / "recipes" / "demo.toml"
     assert all(found["items"][part] > 0 for part in ("train", "validation", "test"))
     assert found["prompt"] == "rewrite-question.v1"
+    assert found["seeds"] == {"biomedicine": 80, "contracts": 24}
 
 
 def test_the_installed_command_says_its_version(installed: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _function_words(text: str) -> Iterator[str]:
 
 _OPEN_END = re.compile(r"(?:[,:(\[{“„]|(?:[^\W\dA-Z_]|\s)[-–—])$")
 """A comma, a colon, an open bracket or quote, or a hyphen; not the minus of "HER2-" or "blood group O-"."""
-_CLOSED = frozenset(".!?…)]}\"'”’»`|>%。！？")
+_CLOSED = frozenset(".!?…)]}\"'”’»`|>%。！？।۔؟")
 _DANGLING = _set(
     """the an and or nor but of with for from by into than because although whereas their its your his her our my
     which whose if while between versus including"""
