@@ -18,12 +18,34 @@ Parts = Mapping[str, Sequence[str]]
 
 def schema_of(parts: Parts) -> str:
     """The JSON schema of an object with these parts, as JSON text: all required, nothing else allowed."""
-    properties = {
-        name: {"type": "string", **({"enum": list(values)} if values else {})} for name, values in parts.items()
-    }
+    return json.dumps(_object_schema(parts))
+
+
+def schema_of_list(name: str, parts: Parts) -> str:
+    """The JSON schema of an object whose one key `name` holds a list of objects with these parts.
+
+    How many there are to be stands in the prompt: endpoints with strict schemas refuse bounds on a list's length.
+    """
+    entries = {"type": "array", "items": _object_schema(parts)}
     return json.dumps(
-        {"type": "object", "properties": properties, "required": list(parts), "additionalProperties": False}
+        {"type": "object", "properties": {name: entries}, "required": [name], "additionalProperties": False}
     )
+
+
+def objects(text: str, name: str) -> list[dict[str, object]] | None:
+    """The objects of a list under the key `name`, or of a bare list, or one bare object; None where there are none.
+
+    Keys come in lower case. What stands in the list and is no object is an empty one, so that it counts.
+    """
+    value = _value(text)
+    if isinstance(value, dict):
+        value = _lowered(value).get(name, [value])
+    if not isinstance(value, list) or not any(isinstance(entry, dict) for entry in value):
+        return None
+    # Of `{"tasks": [...]}` and the words after it json_repair makes a list of both.
+    if isinstance(value[0], dict) and isinstance(inner := _lowered(value[0]).get(name), list):
+        value = inner
+    return [_lowered(entry) if isinstance(entry, dict) else {} for entry in value]
 
 
 def plain(text: str, parts: Parts) -> str:
@@ -40,14 +62,31 @@ def plain(text: str, parts: Parts) -> str:
     return "\n".join(f"{name.capitalize()}: {value}" for name, value in values.items())
 
 
+def _object_schema(parts: Parts) -> dict[str, object]:
+    properties = {
+        name: {"type": "string", **({"enum": list(values)} if values else {})} for name, values in parts.items()
+    }
+    return {"type": "object", "properties": properties, "required": list(parts), "additionalProperties": False}
+
+
 def _object(text: str) -> dict[str, object]:
     """The JSON object at the start of the text, repaired; keys in lower case. Empty when there is none."""
-    start = text.find("{")
-    if not 0 <= start <= LONGEST_LEAD_IN:
-        return {}
-    from json_repair import loads
-
-    value = loads(text[start:])
+    value = _value(text, "{")
     if isinstance(value, list):  # of an object and the words after it
         value = next((entry for entry in value if isinstance(entry, dict)), None)
-    return {str(name).lower(): entry for name, entry in value.items()} if isinstance(value, dict) else {}
+    return _lowered(value) if isinstance(value, dict) else {}
+
+
+def _value(text: str, opening: str = "[{") -> object:
+    """The JSON value that begins near the start of the text, repaired; None when there is none."""
+    start = min((place for mark in opening if (place := text.find(mark)) >= 0), default=-1)
+    if not 0 <= start <= LONGEST_LEAD_IN:
+        return None
+    from json_repair import loads
+
+    value: object = loads(text[start:])
+    return value
+
+
+def _lowered(found: Mapping[object, object]) -> dict[str, object]:
+    return {str(name).lower(): entry for name, entry in found.items()}

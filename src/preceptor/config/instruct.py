@@ -34,6 +34,9 @@ class InstructSettings(Section):
 
     seeds: str = "biomedicine"
     """A seed set that ships with the package (`biomedicine`, `contracts`), or a JSONL file."""
+    field: str = ""
+    """What the tasks are about, in words that go on after "about", e.g. `medicine or biology`; empty: requests ask for
+    "the same field" as that of the shown tasks, which weak teachers soon leave."""
     source: str | None = None
     """Instead of writing new tasks: a JSONL or parquet file with tasks, or the folder of a run that wrote them."""
     target: int = Field(25_005, ge=1)
@@ -43,6 +46,9 @@ class InstructSettings(Section):
     tasks_per_answer: int = Field(1, ge=1, le=20)
     pool: Literal["seeds", "growing"] = "seeds"
     """Where the shown tasks come from: the seeds alone, or seeds and tasks kept in earlier rounds."""
+    mix: Literal["free", "by_category"] = "free"
+    """`by_category`: the tasks shown in a request are all of one category, which it asks for; categories take turns, a
+    full one (see `balance`) is left out. For teachers too weak to write all kinds unasked."""
     outputs: Literal["together", "separate"] = "together"
     """`separate`: instruction and input first, then the output in a second call for each task that passed so far."""
     seed: Seed = 0

@@ -52,9 +52,11 @@ class Asked:
     """What came of a list of requests."""
 
     answers: list[Answer]
-    """One per request, in the order of the requests."""
+    """One per request, in the order of the requests; where `stopped`, without those that were not sent."""
     spend: Spend
     """See `Gathered.spend`."""
+    stopped: str = ""
+    """What is used of the budget, in words, where it ended the asking and `partly` allowed that; else empty."""
 
 
 def ask(
@@ -66,6 +68,7 @@ def ask(
     limits: BudgetSettings | None = None,
     gate: PhiGate | None = None,
     on_progress: Progress | None = None,
+    partly: bool = False,
 ) -> Asked:
     """Answer all `requests`, asking the teacher only for what the ledger does not hold.
 
@@ -76,27 +79,31 @@ def ask(
     the ledger; the answers come back with the values in place.
 
     Raises `PrivacyError` where the gate blocks and `UnsupportedSettingError`, both before anything is sent;
-    `BudgetError` when the budget is used up, other `TeacherError`s when the teacher cannot answer anything,
-    `StorageError` when the ledger cannot be written, and `KeyboardInterrupt` after Ctrl-C. Whatever it raises, all
-    answers until then are in the ledger.
+    `BudgetError` when the budget is used up (with `partly`, `Asked.stopped` says so instead), other `TeacherError`s
+    when the teacher cannot answer anything, `StorageError` when the ledger cannot be written, and `KeyboardInterrupt`
+    after Ctrl-C. Whatever it raises, all answers until then are in the ledger.
     """
     refuse_unsupported(teacher, requests)
     screened = _screened(gate, requests)
     sent = [s.request for s in screened] if screened else requests
     gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, len(requests), keys=[])
     gathered = _outside_any_loop(gathering, sent)
-    if gathered.stopped == "budget":
+    used_up = gathered.stopped == "budget"
+    if used_up and not partly:
         done, wanted = gathered.spend.calls, len(requests)
         raise BudgetError(
             f"The budget is used up: {gathered.budget}; {done} of {wanted} requests to {teacher.name} are answered.",
             "Raise [budget] and run the same command again: what was answered is kept.",
         )
-    if gathered.stopped:
+    if gathered.stopped and not used_up:
         raise KeyboardInterrupt
-    answers = list(_stored(sent, gathering.keys or [], ledger))
+    keys = [teacher.key(request) for request in sent] if used_up else gathering.keys or []
+    answers = list(_stored(sent, keys, ledger))
     if screened:
         answers = [_restored(one, answer) for one, answer in zip(screened, answers, strict=True)]
-    return Asked(answers, gathered.spend)
+    if used_up:
+        answers = [answer for answer in answers if answer.error is None or answer.error.message != _UNSENT.reason]
+    return Asked(answers, gathered.spend, gathered.budget if used_up else "")
 
 
 def _screened(gate: PhiGate | None, requests: Sequence[Request]) -> list[Screened]:
@@ -148,6 +155,9 @@ def answers_of(teacher: Teacher, requests: Iterable[Request], ledger: Ledger) ->
         yield from _stored(part, [teacher.key(request) for request in part], ledger)
 
 
+_UNSENT = Failed("The request was not sent.", "")
+
+
 def _stored(requests: Sequence[Request], keys: Sequence[str], ledger: Ledger) -> Iterator[Answer]:
     """The ends of these calls."""
     found = ledger.get(keys)
@@ -156,7 +166,7 @@ def _stored(requests: Sequence[Request], keys: Sequence[str], ledger: Ledger) ->
         if key in found:
             yield Answer(request, completion=found[key])
         else:
-            reason, hint = failed.get(key, Failed("The request was not sent.", ""))
+            reason, hint = failed.get(key, _UNSENT)
             yield Answer(request, error=TeacherError(reason, hint))
 
 

@@ -1,6 +1,7 @@
 """A teacher without a model: rules instead of a network, for tests, documentation and machines without anything.
 
-It rewords by a table of synonyms and a new opening, and asks new questions about a sentence of the text. Its wording
+It rewords by a table of synonyms and a new opening, asks new questions about a sentence of the text, and writes tasks
+(`scripted_tasks.py`). Its wording
 is plain and its variety small; what it writes is well-formed, keeps numbers and negations, and is always the same.
 As a reader it knows the answers to its own new questions by their openings; any other label, and what it thinks of a
 text, it takes from the text's hash.
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from preceptor.errors import TeacherError
 from preceptor.records import Completion, Request
+from preceptor.teachers import scripted_tasks
 from preceptor.teachers.base import Answer, Control
 
 Script = Callable[[Request], str]
@@ -118,7 +120,9 @@ class ScriptedTeacher:
 
 
 def follow_rules(request: Request) -> str:
-    """The answer of the built-in rules: a label, scores, a new question, or the last text in other words."""
+    """The answer of the built-in rules: tasks, a label, scores, a new question, or the last text in other words."""
+    if (written := scripted_tasks.write(request)) is not None:
+        return written
     message = _last_user(request)
     if labelling := _LABELLING.search(request.messages[0].content):
         return _label(message, labelling.group(1).split(", "))
