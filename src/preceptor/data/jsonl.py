@@ -59,6 +59,18 @@ def load(settings: DataSettings, base: Path) -> dict[str, Dataset]:
     return {SETTING: dataset}
 
 
+def read_files(own: TaskSettings, name: str, paths: Mapping[str, Path]) -> tuple[Task, dict[str, tuple[Example, ...]]]:
+    """The task called `name` and the items of each file, by part; a part called "" gives plain line numbers as ids.
+
+    Raises what `load` raises for a description or an item.
+    """
+    task = _task(own, name)
+    reader = _Reader(own, task)
+    found = {part: reader.read(path, f"{part}-" if part else "") for part, path in paths.items()}
+    reader.check_optional_fields()
+    return task, found
+
+
 def _split_name(settings: DataSettings) -> str:
     split = settings.split or ("files" if settings.test_path else "seeded")
     if split not in ("files", "seeded"):
