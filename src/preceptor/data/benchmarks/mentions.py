@@ -12,7 +12,7 @@ Read, in this order:
 4. "none", "no diseases", "there are no diseases mentioned" and their like answer that there is none.
 5. Lines are items, without bullets and numbers; semicolons separate items. Only when there is neither a second line nor
    a semicolon do commas separate them: a mention may hold a comma, and semicolons are what is asked for.
-6. "A and B" is two mentions where the text holds both but not the whole.
+6. "A, B and C" are three. Elsewhere "A and B" is two mentions where the text holds both but not the whole.
 7. Quotation marks, a full stop at the end and repetitions are left out; what is longer than `LONGEST` words is prose
    and no mention. An answer of prose alone is unparsed.
 
@@ -56,7 +56,7 @@ def written(mentions: Iterable[str]) -> str:
 
 def _quoted(mention: str) -> str:
     as_read = _clean(_BULLET.sub("", mention))
-    plain = as_read == mention and not _SEPARATORS.search(mention) and mention.casefold() != NONE
+    plain = as_read == mention and not _SEPARATORS.search(mention)
     return mention if plain else json.dumps(mention, ensure_ascii=False)
 
 
@@ -76,7 +76,7 @@ def read(answer: str, *, text: str, entity: str, finish: str) -> Reading:
         bare = _without_lead(bare, entity)
         if _says_none(bare, entity):
             return Reading(outcome)
-        listed = _pieces(bare, text, cut=cut)
+        listed = _pieces(bare, text, cut=cut and not answer.rstrip(" ").endswith("\n"))
     found = distinct(mention for piece in listed if 0 < len((mention := _clean(piece)).split()) <= LONGEST)
     if not found and listed and not cut:
         return Reading(Outcome.ANSWERED if all(_says_none(piece, entity) for piece in listed) else Outcome.UNPARSED)
@@ -103,7 +103,7 @@ def _without_lead(answer: str, entity: str) -> str:
     """The answer without a first "Answer:" or "The diseases mentioned in the text are:"."""
     about = rf"\b(?:answer|list|mention|mentions|mentioned|named|following|found|here are|{_plural(entity)})\b"
     lead = re.match(rf"[^:;\n]{{0,120}}?{about}[^:;\n]{{0,80}}:", without_marks(answer), re.IGNORECASE)
-    if lead is None:
+    if lead is None or answer.startswith('"'):  # a quoted mention may hold a colon
         return answer
     # The marks that were taken out for matching stand before the colon, or directly behind it.
     return answer[answer.index(":") + 1 :].lstrip(" *_\t\r\n")
@@ -138,9 +138,10 @@ def _pieces(answer: str, text: str, *, cut: bool) -> list[str]:
     masked = _QUOTED.sub(hold, answer.replace("\0", " "))
     lines = [_BULLET.sub("", line) for line in masked.split("\n") if line.strip()]
     pieces = [piece for line in lines for piece in line.split(";")]
-    commas = len(pieces) == 1
-    if commas:
-        pieces = [re.sub(r"^\s*and\s+", "", piece) for piece in pieces[0].split(",")]
+    if len(pieces) == 1:
+        pieces = pieces[0].split(",")
+        if len(pieces) > 1:
+            pieces[-1:] = [piece for piece in re.split(r"(?:^|\s)and\s+", pieces[-1]) if piece.strip() or cut]
     if cut:
         pieces.pop()  # empty where the answer ends with a separator
     whole = [re.sub(r"\0(\d+)\0", lambda match: held[int(match[1])], piece) for piece in pieces]
