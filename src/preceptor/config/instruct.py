@@ -101,8 +101,13 @@ class BenchmarkSettings(Section):
     """`labels`: labels, prompt, inputs, fields and label, as in `[data.own]`."""
     instruction: str | None = None
     """What the student is told, in place of the benchmark's own words. A blank line separates it from the input."""
+    first_option: Literal["auto", 0, 1] = "auto"
+    """`medmcqa`, `choice`: the number that means the first option, where answers are numbers; `auto`: what the items
+    show."""
     entity: str = "disease"
     """`iob`: what is looked for, in words."""
+    augmented: bool = False
+    """`dialogue-note`: train on the published augmented file, which holds the originals and their back-translations."""
     max_train: int | None = Field(None, ge=1)
     max_validation: int | None = Field(None, ge=1)
     max_test: int | None = Field(None, ge=1)

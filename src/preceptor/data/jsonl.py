@@ -8,7 +8,7 @@ The file is JSONL (one object per line) or one JSON array of objects. Either thr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,18 @@ def load(settings: DataSettings, base: Path) -> dict[str, Dataset]:
         notes=notes,
     )
     return {SETTING: dataset}
+
+
+def read_files(own: TaskSettings, name: str, paths: Mapping[str, Path]) -> tuple[Task, dict[str, tuple[Example, ...]]]:
+    """The task called `name` and the items of each file, by part; a part called "" gives plain line numbers as ids.
+
+    Raises what `load` raises for a description or an item.
+    """
+    task = _task(own, name)
+    reader = _Reader(own, task)
+    found = {part: reader.read(path, f"{part}-" if part else "") for part, path in paths.items()}
+    reader.check_optional_fields()
+    return task, found
 
 
 def _split_name(settings: DataSettings) -> str:
@@ -140,14 +152,16 @@ def _from_files(settings: DataSettings, base: Path, reader: _Reader) -> Parts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """One object of a file and where it stands."""
 
-    value: dict[str, Any]
-    path: Path
+    value: Mapping[str, Any]
+    path: Path | str
+    """The file, or the name of a data set on the hub."""
     line: int
 
     def wrong(self, problem: str, hint: str = "") -> DataError:
+        """The error for something in this object."""
         return DataError.at(self.path, problem, line=self.line, hint=hint)
 
 
@@ -157,12 +171,12 @@ class _Reader:
     def __init__(self, own: TaskSettings, task: Task) -> None:
         self._own = own
         self._task = task
-        self._seen: dict[str, _Row] = {}
+        self._seen: dict[str, Row] = {}
         self._found: set[str] = set()
 
     def read(self, path: Path, prefix: str = "") -> tuple[Example, ...]:
         """The items of a file. Without an id key an item's id is `prefix` and its line number."""
-        items = tuple(self._example(row, prefix) for row in _rows(path))
+        items = tuple(self._example(row, prefix) for row in rows(path))
         if not items:
             raise DataError.at(path, "there are no items.", hint="Write one JSON object per line.")
         return items
@@ -176,7 +190,7 @@ class _Reader:
                     "Correct it in data.own.fields, or remove it.",
                 )
 
-    def _example(self, row: _Row, prefix: str) -> Example:
+    def _example(self, row: Row, prefix: str) -> Example:
         fields = {name: self._field(row, name, key) for name, key in self._own.fields.items()}
         item = self._id(row, prefix)
         if item in self._seen:
@@ -186,7 +200,7 @@ class _Reader:
         self._seen[item] = row
         return Example(id=item, fields=fields, label=self._label(row))
 
-    def _id(self, row: _Row, prefix: str) -> str:
+    def _id(self, row: Row, prefix: str) -> str:
         key = self._own.id
         if key is None:
             return f"{prefix}{row.line}"
@@ -199,7 +213,7 @@ class _Reader:
             )
         return str(value)
 
-    def _field(self, row: _Row, name: str, key: str) -> str:
+    def _field(self, row: Row, name: str, key: str) -> str:
         value = _find(row.value, key)
         needed = name in self._task.inputs
         if value is _MISSING or value is None:
@@ -214,7 +228,7 @@ class _Reader:
             raise row.wrong(f"the field {key!r} is empty.", "Fill it in or remove the item.")
         return text
 
-    def _label(self, row: _Row) -> str:
+    def _label(self, row: Row) -> str:
         key = self._own.label
         value = _find(row.value, key)
         if value is _MISSING:
@@ -231,7 +245,7 @@ class _Reader:
 
 def _find(value: Any, key: str) -> Any:
     """The value at a key; if there is none, its dots lead into nested objects and lists (`a.b`, `a.0`)."""
-    if isinstance(value, dict) and key in value:
+    if isinstance(value, Mapping) and key in value:
         return value[key]
     for part in key.split("."):
         if isinstance(value, dict) and part in value:
@@ -251,7 +265,8 @@ def _text(value: Any) -> str | None:
     return value if files.is_text(value) else None
 
 
-def _rows(path: Path) -> Iterator[_Row]:
+def rows(path: Path) -> Iterator[Row]:
+    """The objects of a JSONL file or of a JSON array, in order; `DataError` with the line of what is none."""
     text = files.read_text(path)
     found = _array(text, path) if text.lstrip()[:1] == "[" else _lines(text, path)
     for value, line in found:
@@ -262,7 +277,7 @@ def _rows(path: Path) -> Iterator[_Row]:
                 line=line,
                 hint="Write one JSON object per line, or one array of objects.",
             )
-        yield _Row(value, path, line)
+        yield Row(value, path, line)
 
 
 def _lines(text: str, path: Path) -> Iterator[tuple[Any, int]]:

@@ -102,10 +102,10 @@ def parse_strict(text: str, labels: Sequence[str], *, marker: str, finish: str) 
     """
     if finish == "content_filter":
         return ParsedAnswer(unread(text, finish))
-    plain = _plain(text)
+    plain = without_marks(text)
     mentioned = False
     for part, first_wins in ((_after_marker(plain, marker), True), (plain, False)):
-        sentence = _first_sentence(part)
+        sentence = first_sentence(part)
         mentions = _mentions(sentence, tuple(labels))
         if mentions:
             mentioned = True
@@ -119,7 +119,7 @@ def parse_strict(text: str, labels: Sequence[str], *, marker: str, finish: str) 
 
 def unread(text: str, finish: str) -> Outcome:
     """What became of an answer in which nothing was found: refused, cut off or unparsed (rules 1 and 6)."""
-    if finish == "content_filter" or _REFUSAL.search(_plain(text)[:_REFUSAL_WINDOW]):
+    if finish == "content_filter" or _REFUSAL.search(without_marks(text)[:_REFUSAL_WINDOW]):
         return Outcome.REFUSED
     return Outcome.CUT_OFF if finish == "length" else Outcome.UNPARSED
 
@@ -148,7 +148,7 @@ def parse_paper(text: str, labels: Sequence[str]) -> ParsedAnswer:
     return ParsedAnswer(Outcome.ANSWERED, "maybe")
 
 
-def _plain(text: str) -> str:
+def without_marks(text: str) -> str:
     """The text without Markdown emphasis and with straight quotes."""
     straight = text.replace("\u2019", "'").replace("\u2018", "'").replace("\u201c", '"').replace("\u201d", '"')
     return re.sub(r"[*`]|\b_{1,3}|_{1,3}\b", "", straight)
@@ -162,7 +162,7 @@ def _after_marker(text: str, marker: str) -> str:
     return text[ends[-1] :] if ends else ""
 
 
-def _first_sentence(text: str) -> str:
+def first_sentence(text: str) -> str:
     """The first sentence or line, without what opens it (quotes, brackets, blank lines)."""
     start = _SENTENCE_START.match(text)
     text = text[start.end() if start else 0 :][:_SENTENCE_WINDOW]
@@ -187,7 +187,7 @@ def _mentions(sentence: str, labels: tuple[str, ...]) -> list[_Mention]:
         if match[0].lower() == "no" and _is_determiner(sentence, match):
             continue
         label = spelling.get(match[0].casefold(), match[0])
-        found.append(_Mention(label, match.start(), match.end(), _is_negated(sentence[: match.start()][-_LOOK_BACK:])))
+        found.append(_Mention(label, match.start(), match.end(), is_negated(sentence[: match.start()][-_LOOK_BACK:])))
     return found
 
 
@@ -199,7 +199,7 @@ def _is_determiner(sentence: str, match: re.Match[str]) -> bool:
     return following[1].lower() not in _AFTER_VERDICT
 
 
-def _is_negated(before: str) -> bool:
+def is_negated(before: str) -> bool:
     """Whether a negation stands in the same clause before the label."""
     return _NEGATION.search(_CLAUSE_BREAK.split(before)[-1]) is not None
 
