@@ -4,7 +4,7 @@ from preceptor.records.asking import Completion, Message, Request, Sampling, Spe
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
 from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
 from preceptor.records.hashing import content_hash
-from preceptor.records.instructions import CATEGORIES, SHORT, Instruction, instruction_of, instructions_hash
+from preceptor.records.instructions import CATEGORIES, SHORT, Instruction, instruction_of, instructions_hash, user_text
 from preceptor.records.measures import (
     BenchmarkScores,
     InstructSummary,
@@ -56,4 +56,5 @@ __all__ = [
     "fingerprint",
     "instruction_of",
     "instructions_hash",
+    "user_text",
 ]

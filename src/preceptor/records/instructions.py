@@ -36,6 +36,11 @@ class Instruction:
     """Where the task is to find mentions: start and end of each in `input`, in characters, in order."""
 
 
+def user_text(item: Instruction) -> str:
+    """What a person would say: the instruction and, after a blank line, its input."""
+    return item.instruction.strip() + ("\n\n" + item.input.strip() if item.input.strip() else "")
+
+
 def instruction_of(example: Example) -> Instruction:
     """A generated example, whose fields are `instruction`, `input` and `output` and whose label is the category."""
     fields = example.fields
