@@ -66,7 +66,7 @@ def write(
     sampling = bool(temperature)
     width = max(len(prompt) for prompt in prompts)
     rows = _Rows(loaded, prompts, width)
-    ends = torch.tensor(sorted(_end_ids(loaded)), device=loaded.device)
+    ends = torch.tensor(sorted(end_ids(loaded)), device=loaded.device)
     done: dict[int, list[int]] = {}
     while rows.numbers:
         processors = LogitsProcessorList()
@@ -270,12 +270,12 @@ def _settings(loaded: Loaded, repetition_penalty: float | None) -> dict[str, Any
         "top_k": TOP_K,
         "repetition_penalty": repetition_penalty or 1.0,
         "use_cache": True,
-        "eos_token_id": sorted(_end_ids(loaded)),
+        "eos_token_id": sorted(end_ids(loaded)),
         "pad_token_id": loaded.tokenizer.pad_token_id,
     }
 
 
-def _end_ids(loaded: Loaded) -> set[int]:
+def end_ids(loaded: Loaded) -> set[int]:
     """Tokens that end an answer: the checkpoint's own list (chat models have several) and the tokenizer's end mark."""
     configured = loaded.model.generation_config.eos_token_id
     ids = set(configured) if isinstance(configured, list) else {configured}
@@ -283,7 +283,7 @@ def _end_ids(loaded: Loaded) -> set[int]:
 
 
 def _written(loaded: Loaded, prompt: Sequence[int], tokens: list[int]) -> Written:
-    ends = _end_ids(loaded)
+    ends = end_ids(loaded)
     length = next((i + 1 for i, token in enumerate(tokens) if token in ends), None)
     own = tokens[: length or len(tokens)]
     return Written(

@@ -98,7 +98,7 @@ def label_logprobs(
     label's tokens, not normalised by length (as lm-evaluation-harness does for `acc`).
     """
     result = np.zeros((len(prompts), len(targets)), dtype=np.float64)
-    for stem, members in _stems(targets).items():
+    for stem, members in stems(targets).items():
         rows = [[*prompt, *stem] for prompt in prompts]
         for batch in by_length([len(row) for row in rows], BATCH_TOKENS):
             padded = pad([rows[i] for i in batch], loaded.tokenizer.pad_token_id, loaded.device)
@@ -112,7 +112,7 @@ def label_logprobs(
     return result
 
 
-def _stems(targets: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
+def stems(targets: Sequence[Sequence[int]]) -> dict[tuple[int, ...], list[int]]:
     """Labels grouped by the row that scores them: the label's tokens but the last.
 
     A label whose stem begins another label's stem needs no row of its own. Labels of one token share the empty stem.

@@ -6,10 +6,10 @@ import errno
 import json
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,9 +32,29 @@ class Probe:
     prompts: list[list[int]]
     """Token ids."""
     before: list[list[float]]
-    """Log-likelihood of each label before training, [prompts][labels]."""
+    """Log-likelihood of each label before training, [prompts][labels]; of the one answer where there are targets."""
     after: list[list[float]]
     """The same after training, before saving."""
+    targets: list[list[int]] = field(default_factory=list)
+    """The answer to each prompt as token ids, for models without labels."""
+
+
+class Trainable(Protocol):
+    """What a method is attached to: a student, or a model that follows instructions."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    loaded: Loaded
+    model: Any
+
+    @property
+    def head(self) -> str:
+        """`causal` or `encoder`."""
+
+    def length(self, text: str) -> int:
+        """Tokens of a text, special tokens included."""
+
+
+Kind = TypeVar("Kind", bound=Trainable)
 
 
 @dataclass
@@ -94,19 +114,25 @@ def open_student(
         loaded = load_causal(name, dtype)
         tokens = [encode_target(loaded.tokenizer, target) for target in targets]
         _check_targets(labels, tokens)
+    room = room_beside(loaded, max_length, reserve)
+    answer = max((len(t) for t in tokens), default=0) + (
+        1 if tokens else 0
+    )  # the answer ends with an end-of-text token
+    return Student(loaded, loaded.model, head, tuple(labels), tokens, room - answer)
+
+
+def room_beside(loaded: Loaded, max_length: int, reserve: int) -> int:
+    """Tokens that text may have beside `reserve` virtual ones; raises `RecipeError` when they do not fit together."""
     window = loaded.window
     if reserve and reserve + max_length > window:
         raise RecipeError(
-            f"{reserve} virtual tokens and train.max_length = {max_length} do not fit the window of {name}, "
+            f"{reserve} virtual tokens and train.max_length = {max_length} do not fit the window of {loaded.name}, "
             f"{window} positions.",
             f"Lower train.max_length to {window - reserve} or less, or use fewer virtual tokens."
             if window - reserve >= 16  # the least that a recipe may say
             else "Use fewer virtual tokens.",
         )
-    answer = max((len(t) for t in tokens), default=0) + (
-        1 if tokens else 0
-    )  # the answer ends with an end-of-text token
-    return Student(loaded, loaded.model, head, tuple(labels), tokens, min(max_length, window - reserve) - answer)
+    return min(max_length, window - reserve)
 
 
 def _check_targets(labels: Sequence[str], tokens: Sequence[Sequence[int]]) -> None:
@@ -119,7 +145,7 @@ def _check_targets(labels: Sequence[str], tokens: Sequence[Sequence[int]]) -> No
                 )
 
 
-def save(student: Student, folder: Path, probe: Probe) -> None:
+def save(student: Trainable, folder: Path, probe: Probe) -> None:
     """Write adapter (or full model) as safetensors that stock peft and transformers read, and the probe.
 
     Raises `StorageError` when the disk is full.
@@ -144,19 +170,24 @@ def restore(student: Student, folder: Path) -> Student:
     Raises `InactiveAdapterError` if the student then answers the probe exactly as it did before training, and
     `ModelError` if it does not answer as the trained model did in memory.
     """
+    return restored(student, folder, lambda found, probe: found.logprobs(probe.prompts))
+
+
+def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.ndarray]) -> Kind:
+    """The same for whatever has weights: `answers` says what it answers to a probe, as the probe's own figures are."""
     try:
-        restored = replace(student, model=_with_weights(student, folder))
+        found = replace(opened, model=_with_weights(opened, folder))
         probe = Probe(**json.loads((folder / PROBE).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"The trained weights in {folder} cannot be loaded: {(str(error).splitlines() or [''])[0][:200]}",
             "Delete the folder and run again.",
         ) from error
-    _prove(restored, probe, folder)
-    return restored
+    _prove(found.loaded, answers(found, probe), probe, folder)
+    return found
 
 
-def _with_weights(student: Student, folder: Path) -> Any:
+def _with_weights(student: Trainable, folder: Path) -> Any:
     if (folder / "adapter_config.json").is_file():
         from peft import PeftModel
 
@@ -176,15 +207,14 @@ def _with_weights(student: Student, folder: Path) -> Any:
     return model
 
 
-def _prove(student: Student, probe: Probe, folder: Path) -> None:
-    now = student.logprobs(probe.prompts)
+def _prove(loaded: Loaded, now: np.ndarray, probe: Probe, folder: Path) -> None:
     if np.array_equal(now, np.array(probe.before)):
         raise InactiveAdapterError(
-            f"The trained weights in {folder} do not change the output of {student.loaded.name}.",
+            f"The trained weights in {folder} do not change the output of {loaded.name}.",
             "Scoring it would score the untrained model. Check method, targets and learning rate.",
         )
     difference = float(np.abs(now - np.array(probe.after)).max())
-    if not difference <= PROBE_TOLERANCE[student.loaded.dtype]:
+    if not difference <= PROBE_TOLERANCE[loaded.dtype]:
         raise ModelError(
             f"The weights reloaded from {folder} answer differently from the model that was trained "
             f"(largest difference of a log-probability {difference:.3g}).",

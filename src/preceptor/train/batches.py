@@ -24,10 +24,12 @@ class TrainingItem:
     prompt: tuple[int, ...]
     target: tuple[int, ...]
     """What the model must say after the prompt, end-of-text included; empty for an encoder."""
-    label: int
-    """Index of the label."""
+    label: int = -1
+    """Index of the label; -1 where there are none."""
     weight: float = 1.0
     """How much its loss counts."""
+    source: str = ""
+    """Where a mixture has it from."""
 
     @property
     def length(self) -> int:
@@ -68,11 +70,12 @@ def one_pass(
     pool = POOL * settings.batch_size
     for start in range(0, len(order), pool):
         chunk = sorted((items[i] for i in order[start : start + pool]), key=lambda item: item.length)
-        batches.extend(_cut(chunk, settings))
+        batches.extend(cut(chunk, settings))
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
-def _cut(chunk: Sequence[TrainingItem], settings: TrainSettings) -> Iterator[list[TrainingItem]]:
+def cut(chunk: Sequence[TrainingItem], settings: TrainSettings) -> Iterator[list[TrainingItem]]:
+    """Batches of items that are sorted by length, within the size and the tokens that the settings allow."""
     batch: list[TrainingItem] = []
     for item in chunk:  # ascending: the newest is the longest
         full = len(batch) == settings.batch_size

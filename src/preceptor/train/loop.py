@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,14 +18,15 @@ import torch
 from torch.nn import functional
 
 from preceptor.config import TrainSettings
-from preceptor.errors import ModelError
+from preceptor.errors import ModelError, RecipeError
 from preceptor.models.score import logits_at, pad
-from preceptor.models.student import Student
+from preceptor.models.student import Student, Trainable
 from preceptor.train.batches import TrainingItem, evened, stream
 
 MAX_GRADIENT_NORM = 1.0
 OnStep = Callable[[int, int, float], None]
 """Called after each optimiser step with step, steps and loss."""
+Batch = Sequence[TrainingItem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class Check:
 
     step: int
     loss: float
-    """Mean negative log-likelihood of the true label."""
-    accuracy: float
-    macro_f1: float
+    """Mean negative log-likelihood of the true label; of a token of the answers where there are no labels."""
+    accuracy: float | None = None
+    macro_f1: float | None = None
 
 
 @dataclass
@@ -56,7 +57,19 @@ class Fitted:
     """Number of trained weights."""
 
 
-def batch_loss(student: Student, batch: Sequence[TrainingItem]) -> torch.Tensor:
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What the loop brings down, and what decides which state is kept."""
+
+    gradients: Callable[[Sequence[Batch], Fitted], float]
+    """Puts the gradients of one step over these batches into the weights; returns its loss, counts tokens."""
+    check: Callable[[int], Check]
+    """Looks at validation after a step."""
+    check_at: frozenset[int]
+    """Steps after which it looks."""
+
+
+def batch_loss(student: Student, batch: Batch) -> torch.Tensor:
     """Sum over the batch's items of the negative log-likelihood of the answer, times the weight: float32 scalar."""
     loaded = student.loaded
     rows = [[*item.prompt, *item.target[:-1]] for item in batch]
@@ -79,7 +92,7 @@ def batch_loss(student: Student, batch: Sequence[TrainingItem]) -> torch.Tensor:
     return _weighted_sum(logits.flatten(0, 1), wanted.flatten(), batch)
 
 
-def _weighted_sum(logits: torch.Tensor, wanted: torch.Tensor, batch: Sequence[TrainingItem]) -> torch.Tensor:
+def _weighted_sum(logits: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Weighted sum of the cross-entropy of rows, an equal number of neighbouring ones for each item."""
     if all(item.weight == 1.0 for item in batch):
         return functional.cross_entropy(logits, wanted, ignore_index=-100, reduction="sum")
@@ -94,7 +107,7 @@ class Optimiser:
     A bfloat16 weight cannot take a small step (8 bits of mantissa), a float32 copy can.
     """
 
-    def __init__(self, student: Student, settings: TrainSettings, steps: int) -> None:
+    def __init__(self, student: Trainable, settings: TrainSettings, steps: int) -> None:
         self.weights = [p for p in student.model.parameters() if p.requires_grad]
         if not self.weights:
             raise ModelError("The method leaves nothing to train.", "Check train.method and train.targets.")
@@ -138,24 +151,45 @@ def fit(
     The loss is the mean over items, weighted by their weights, which are first scaled to a mean of 1.
     Deterministic given `seed` on one machine. Raises `ModelError` when the loss is no longer a number.
     """
+    objective = Objective(
+        lambda batches, fitted: _one_step(student, batches, fitted),
+        lambda step: check(student, validation, step),
+        check_points(steps, settings),
+    )
+    batches = stream(evened(items), settings, seed)
+    return descend(student, batches, objective, settings, steps=steps, seed=seed, on_step=on_step)
+
+
+def descend(
+    student: Trainable,
+    batches: Iterator[Batch],
+    objective: Objective,
+    settings: TrainSettings,
+    *,
+    steps: int,
+    seed: int,
+    on_step: OnStep | None = None,
+) -> Fitted:
+    """The loop itself: exactly `steps` optimiser steps over `batches`, then the selected weights.
+
+    Raises `ModelError` when the loss is no longer a number.
+    """
     torch.manual_seed(seed)
     optimiser = Optimiser(student, settings, steps)
     _set_dropout(student, settings)
-    batches = stream(evened(items), settings, seed)
-    check_at = _check_points(steps, settings)
     best: tuple[float, list[torch.Tensor]] | None = None
     fitted = Fitted(steps, steps, trainable=sum(p.numel() for p in optimiser.weights))
     started = time.monotonic()
     for step in range(1, steps + 1):
-        loss = _one_step(student, list(islice(batches, settings.accumulation)), fitted)
+        loss = objective.gradients(list(islice(batches, settings.accumulation)), fitted)
         if not math.isfinite(loss):
             raise ModelError(f"The training loss became {loss} at step {step}.", "Lower train.learning_rate.")
         optimiser.step()
         fitted.losses.append(loss)
         if on_step is not None:
             on_step(step, steps, loss)
-        if step in check_at:
-            fitted.checks.append(check(student, validation, step))
+        if step in objective.check_at:
+            fitted.checks.append(objective.check(step))
             rank = _rank(fitted.checks[-1], settings)
             if best is None or rank > best[0]:
                 fitted.selected = step
@@ -169,12 +203,16 @@ def fit(
     return fitted
 
 
-def _one_step(student: Student, batches: Sequence[Sequence[TrainingItem]], fitted: Fitted) -> float:
+def _one_step(student: Student, batches: Sequence[Batch], fitted: Fitted) -> float:
     """Gradients of the mean loss over all items of the step, however they are cut into batches."""
-    count = sum(len(batch) for batch in batches)
+    return accumulate(batches, sum(len(batch) for batch in batches), lambda batch: batch_loss(student, batch), fitted)
+
+
+def accumulate(batches: Sequence[Batch], count: int, loss_of: Callable[[Batch], torch.Tensor], fitted: Fitted) -> float:
+    """Gradients of the batches' summed losses over `count`; returns that mean."""
     total = 0.0
     for batch in batches:
-        loss = batch_loss(student, batch) / count
+        loss = loss_of(batch) / count
         loss.backward()
         total += loss.item()
         fitted.tokens += sum(item.length for item in batch)
@@ -204,16 +242,19 @@ def _macro_f1(gold: np.ndarray, said: np.ndarray, labels: int) -> float:
 def _rank(point: Check, settings: TrainSettings) -> float:
     if settings.select == "last":
         return float(point.step)
-    return {"loss": -point.loss, "accuracy": point.accuracy, "macro_f1": point.macro_f1}[settings.select]
+    value = {"loss": -point.loss, "accuracy": point.accuracy, "macro_f1": point.macro_f1}[settings.select]
+    if value is None:
+        raise RecipeError(f"train.select = {settings.select!r} needs labels.", 'Use "loss" or "last".')
+    return value
 
 
-def _check_points(steps: int, settings: TrainSettings) -> frozenset[int]:
+def check_points(steps: int, settings: TrainSettings) -> frozenset[int]:
     """Steps after which validation is looked at: about once per pass over the real items, and at the end."""
     count = max(1, min(steps, round(settings.epochs) if settings.steps is None else 4))
     return frozenset(round(steps * (k + 1) / count) for k in range(count))
 
 
-def _set_dropout(student: Student, settings: TrainSettings) -> None:
+def _set_dropout(student: Trainable, settings: TrainSettings) -> None:
     """The frozen model's own dropout stays off; LoRA's, if asked for, goes on."""
     student.model.eval()
     if settings.method == "lora" and settings.dropout > 0:

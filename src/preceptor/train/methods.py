@@ -11,7 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from preceptor.config import TrainSettings
 from preceptor.errors import ModelError, RecipeError
-from preceptor.models.student import Student
+from preceptor.models.student import Kind, Trainable
 
 
 def reserved(settings: TrainSettings) -> int:
@@ -29,7 +29,7 @@ def describe(settings: TrainSettings) -> str:
     return f"all weights, lr {settings.learning_rate:g}"
 
 
-def attach(student: Student, settings: TrainSettings) -> Student:
+def attach(student: Kind, settings: TrainSettings) -> Kind:
     """Wrap the student's model so that only the method's own weights are trained.
 
     Raises `RecipeError` when the architecture cannot take the method or its targets. Values that are drawn come from
@@ -60,7 +60,7 @@ def attach(student: Student, settings: TrainSettings) -> Student:
     return replace(student, model=model)
 
 
-def _lora(student: Student, settings: TrainSettings, kind: TaskType) -> LoraConfig:
+def _lora(student: Trainable, settings: TrainSettings, kind: TaskType) -> LoraConfig:
     targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
     return LoraConfig(
         task_type=kind,
@@ -73,7 +73,7 @@ def _lora(student: Student, settings: TrainSettings, kind: TaskType) -> LoraConf
     )
 
 
-def _prefix(student: Student, settings: TrainSettings, kind: TaskType) -> PrefixTuningConfig:
+def _prefix(student: Trainable, settings: TrainSettings, kind: TaskType) -> PrefixTuningConfig:
     if settings.initialisation == "text" and student.head == "encoder":
         raise RecipeError(
             'train.initialisation = "text" needs a language model; an encoder keeps no cache to start a prefix from.',
@@ -86,7 +86,7 @@ def _prefix(student: Student, settings: TrainSettings, kind: TaskType) -> Prefix
     )
 
 
-def _start_from_text(model: Any, student: Student, settings: TrainSettings) -> None:
+def _start_from_text(model: Any, student: Trainable, settings: TrainSettings) -> None:
     text = settings.initial_text.strip()
     # What one more copy adds: a single text also has the tokens that stand around it.
     per_copy = max(student.length(f"{text} {text}") - student.length(text), 1)
