@@ -19,7 +19,9 @@ from markupsafe import Markup
 from preceptor.records import Estimate, Spend
 from preceptor.report import draw
 
-_SHAPES = frozenset("svg g path rect circle ellipse line polyline polygon text tspan title".split())
+_SHAPES = frozenset(
+    ["svg", "g", "path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "title"]
+)
 """Elements that a picture made elsewhere in this package may hold."""
 
 
