@@ -16,7 +16,19 @@ from markupsafe import Markup
 from preceptor.records import CATEGORIES, Instruction, InstructSummary, TasksFunnel
 from preceptor.report import draw
 from preceptor.report.instruct_sentences import instruct_headlines, instruct_sentences
-from preceptor.report.matrix import KINDS, kind_of, lost, mark, metric_name, short, tint_scale, title_of, views
+from preceptor.report.matrix import (
+    KINDS,
+    LEVEL,
+    kind_of,
+    lost,
+    mark,
+    metric_name,
+    short,
+    source_words,
+    tint_scale,
+    title_of,
+    views,
+)
 from preceptor.report.page import flat, inline_picture, recorded, template, total_cost
 from preceptor.report.panels import axes, panels
 from preceptor.store.stages import write_text
@@ -66,6 +78,7 @@ def render_instruct(summary: InstructSummary) -> str:
         unequal=_unequal_steps(summary.training),
         cost=total_cost(summary.spend),
         provenance=recorded(summary.provenance),
+        level=LEVEL,
         short=short,
         title_of=title_of,
         metric_name=metric_name,
@@ -196,7 +209,9 @@ def _by_reason(dropped: Sequence[tuple[str, Instruction]]) -> dict[str, list[Ins
 
 def _arm(arm: str, sources: Mapping[str, float], sizes: Mapping[str, int]) -> ArmView:
     total = sum(sources.values())
-    shares = tuple((name, draw.percent(weight, total), sizes.get(name)) for name, weight in sources.items())
+    shares = tuple(
+        (source_words(name), draw.percent(weight, total), sizes.get(name)) for name, weight in sources.items()
+    )
     return ArmView(arm, KINDS[kind_of(sources)] if sources else KINDS["none"], shares)
 
 

@@ -12,6 +12,8 @@ from preceptor.records import InstructSummary, MatrixEntry
 from preceptor.report import draw
 from preceptor.report.matrix import (
     BASELINE,
+    LEVEL,
+    MOSTLY,
     StudentView,
     mark,
     metric_name,
@@ -21,12 +23,16 @@ from preceptor.report.matrix import (
     views,
 )
 
-MOSTLY = 0.5
-"""A benchmark is named when more than this share of the answers of a student in an arm could not be read."""
-_FINDINGS = 3
-"""So many gains of a student are written out; the others are counted."""
+_FINDINGS = (3, 2)
+"""So many gains are written out for each student and kind of tasks, with up to two of these, and with more."""
 _ARMS = 4
 """So many arms are named beside a benchmark; the others are counted."""
+
+
+MEANING = (
+    f"All comparisons are with the same student before tuning, on the same items; a gain or loss holds when p is below "
+    f"{LEVEL} after Holm's correction over all of them, and the others cannot be told from noise."
+)
 
 
 def instruct_sentences(summary: InstructSummary) -> list[str]:
@@ -35,7 +41,8 @@ def instruct_sentences(summary: InstructSummary) -> list[str]:
     First what cannot be trusted, then what each student gained, what was generated, and what was not run. The first
     `instruct_headlines(summary)` of them are about scores.
     """
-    lines = [*_scores(summary), _generated(summary), *_missing(summary), _seeds(summary)]
+    diagonals = [line for view in views(summary) for line in _diagonals(view)]
+    lines = [*_scores(summary), *diagonals, _generated(summary), *_missing(summary), _seeds(summary)]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines if line]
 
 
@@ -48,52 +55,60 @@ def _scores(summary: InstructSummary) -> list[str]:
     students = views(summary)
     if not students:
         return ["No student was scored, so nothing is said about what the tasks teach."]
-    warnings = [line for view in students for line in _unreadable(view)]
-    findings = [line for view in students for line in (_findings(view), _diagonals(view)) if line]
-    return [*warnings, *findings]
+    limit = _FINDINGS[sum(len(view.blocks) for view in students) > 2]
+    findings = [line for view in students for line in _findings(view, limit)]
+    said = [entry for entry in summary.entries if mark(entry) is not None]
+    return [*_unreadable(students), *findings, *([MEANING] if said else [])]
 
 
-def _unreadable(view: StudentView) -> Iterator[str]:
-    for column in view.columns:
-        cells = [e for e in view.entries if (e.benchmark, e.metric) == (column.benchmark, column.metrics[0])]
-        bad = {entry.arm: draw.percent(unread(entry), 1) for entry in cells if unread(entry) > MOSTLY}
-        if not bad:
-            continue
-        also = ", and so does a gain over it" if BASELINE in bad else ""
-        named = [f"{_arm(arm)} {share}" for arm, share in bad.items()]
-        yield (
-            f"On {column.benchmark} most answers of {view.student} could not be read ({_some(named, _ARMS, ', ')}): "
-            f"its score says little{also}."
-        )
+def _unreadable(students: Sequence[StudentView]) -> Iterator[str]:
+    bad: dict[str, list[tuple[str, str]]] = {}
+    several = len(students) > 1
+    for entry in (entry for view in students for entry in primaries(view.entries)):
+        if unread(entry) > MOSTLY:
+            who = f"{entry.student} {_arm(entry.arm)}" if several else _arm(entry.arm)
+            bad.setdefault(entry.benchmark, []).append((entry.arm, f"{who} {draw.percent(unread(entry), 1)}"))
+    for benchmark, found in bad.items():
+        also = ", and so does a gain over it" if BASELINE in (arm for arm, _ in found) else ""
+        named = _some([words for _, words in found], _ARMS, ", ")
+        yield f"On {benchmark} most answers could not be read ({named}): its score says little{also}."
 
 
-def _findings(view: StudentView) -> str:
-    """The gains of one student that survive the correction."""
-    tested = [e for e in view.entries if (said := mark(e)) is not None and said.kind != "untested"]
-    if not tested:
-        scored = any(draw.has_result(entry.estimate) for entry in view.entries)
-        return f"{view.student} has no {'gain to speak of: no arm was compared' if scored else 'result'}."
-    first = [entry for entry in primaries(view.entries) if entry in tested]
-    if found := _held(first):
-        return f"{view.student}: of {len(first)} gains over the student before tuning, {found}."
-    if found := _held(tested):
-        return (
-            f"{view.student}: none of {len(first)} gains over the student before tuning can be told from noise in the "
-            f"benchmarks' first metrics; of all {len(tested)} metrics, {found}."
-        )
-    return f"{view.student}: no gain can be told from noise, of {len(first)} over the student before tuning."
+def _findings(view: StudentView, limit: int) -> Iterator[str]:
+    """The gains of one student that survive the correction, for each kind of tasks."""
+    if not any(draw.has_result(entry.estimate) for entry in view.entries):
+        yield f"{view.student} has no result."
+        return
+    for block in view.blocks:
+        arms = {row.arm for row in block.rows[1:]}
+        mine = [entry for entry in view.entries if entry.arm in arms]
+        tested = [entry for entry in mine if (said := mark(entry)) is not None and said.kind != "untested"]
+        first = [entry for entry in primaries(mine) if entry in tested]
+        who = f"{view.student}, {_lower(block.title)}" if len(view.blocks) > 1 else view.student
+        if not tested:
+            yield f"{who}: no arm was compared with the student before tuning."
+        elif found := _held(first, limit):
+            yield f"{who}: of {_comparisons(first)} {found}."
+        else:
+            also = _held(tested, limit)
+            others = f", while of all {len(tested)} metrics {also}" if also else ""
+            yield f"{who}: no gain can be told from noise, in {_comparisons(first)}{others}."
 
 
-def _held(entries: Sequence[MatrixEntry]) -> str:
+def _comparisons(entries: Sequence[MatrixEntry]) -> str:
+    return f"{len(entries)} comparison{'s' * (len(entries) != 1)}"
+
+
+def _held(entries: Sequence[MatrixEntry], limit: int) -> str:
     """How many gains and losses hold, and the largest of them; empty where none does."""
     parts = []
-    for kind, one, more in (("gain", "is a gain", "are gains"), ("loss", "is a loss", "are losses")):
+    for kind, plural in (("gain", "gains"), ("loss", "losses")):
         hits = [entry for entry in entries if (said := mark(entry)) is not None and said.kind == kind]
         hits.sort(key=_size, reverse=True)
-        listed = _some([_finding(entry) for entry in hits], _FINDINGS, "; ")
+        listed = _some([_finding(entry) for entry in hits], limit, "; ")
         if hits:
-            parts.append(f"{len(hits)} {one if len(hits) == 1 else more} beyond noise ({listed})")
-    return f"{' and '.join(parts)}, after Holm's correction" if parts else ""
+            parts.append(f"{len(hits)} {f'{kind} holds' if len(hits) == 1 else f'{plural} hold'} ({listed})")
+    return " and ".join(parts)
 
 
 def _size(entry: MatrixEntry) -> float:
@@ -106,12 +121,13 @@ def _finding(entry: MatrixEntry) -> str:
     if entry.gain is None or interval is None:
         return ""
     ends = f"[{interval.low:+.3f}, {interval.high:+.3f}]"
-    return f"arm {entry.arm} on {entry.benchmark}, {metric_name(entry.metric)} {entry.gain.value:+.3f} {ends}"
+    return f"{entry.arm} on {entry.benchmark}, {metric_name(entry.metric)} {entry.gain.value:+.3f} {ends}"
 
 
-def _diagonals(view: StudentView) -> str:
-    said = [f"{_lower(block.title)}: {block.diagonal}" for block in view.blocks if block.diagonal]
-    return f"{view.student}, {'; '.join(said)}." if said else ""
+def _diagonals(view: StudentView) -> Iterator[str]:
+    for block in view.blocks:
+        if block.diagonal:
+            yield f"{view.student}, {_lower(block.title)}: {block.diagonal}."
 
 
 def _lower(title: str) -> str:
@@ -160,17 +176,12 @@ def _seeds(summary: InstructSummary) -> str:
         return "With a single seed, how much training itself varies is not known."
     spreads = [e.estimate.sd for e in tuned if e.estimate is not None and e.estimate.sd is not None]
     times = str(most) if fewest == most else f"{fewest} to {most}"
-    metrics = sorted({metric_name(entry.metric) for entry in tuned})
-    spread = f"; between seeds, {_joined(metrics)} varied by a standard deviation of up to {max(spreads):.3f}"
-    return f"Each arm was tuned {times} times, with different seeds{spread if spreads else ''}."
+    spread = f"; between seeds, scores varied by a standard deviation of up to {max(spreads):.3f}" if spreads else ""
+    return f"Each arm was tuned {times} times, with different seeds{spread}."
 
 
 def _arm(arm: str) -> str:
     return "before tuning" if arm == BASELINE else f"arm {arm}"
-
-
-def _joined(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _some(named: Sequence[str], limit: int, between: str) -> str:

@@ -21,6 +21,8 @@ PRIMARY = ("accuracy", "strict_f1", "rougeL")
 """The metric that stands for a benchmark: the first of these that it has, else its first."""
 LEVEL = 0.05
 """A gain whose p after Holm's correction is below this is called one."""
+MOSTLY = 0.5
+"""Where more than this share of the answers could not be read, a score says little."""
 TINT_RANGE = (0.05, 0.2)
 """A gain of the largest size in a report has the full tint; sizes below and above these count as these."""
 PALER = 3
@@ -40,7 +42,7 @@ _METRICS = {
     "judge": "judge's score",
 }
 _TITLES = {"question_answering": "Question answering", "information_extraction": "Information extraction"}
-_COUNTS = {"hallucinated": "mentions that are not in the text", "cut_prompts": "prompts cut"}
+_COUNTS = {"hallucinated": "mentions not in the text", "cut_prompts": "prompts cut"}
 
 Kind = Literal["generated", "human", "both", "none"]
 KINDS: Mapping[Kind, str] = {
@@ -139,6 +141,9 @@ class StudentView:
     """Title of a category and its number of columns, in their order."""
     blocks: tuple[Block, ...]
     entries: tuple[MatrixEntry, ...]
+    """In the order of `in_order`."""
+    doubtful: frozenset[str]
+    """Benchmarks on which most answers before tuning could not be read: a gain may be one of form alone."""
 
 
 def short(category: str) -> str:
@@ -223,6 +228,14 @@ def lost(entry: MatrixEntry) -> tuple[str, ...]:
     return (*outcomes, *(f"{entry.counts[key]:,} {words}" for key, words in _COUNTS.items() if entry.counts.get(key)))
 
 
+def source_words(source: str) -> str:
+    """A source of training tasks for people."""
+    name, _, category = source.partition(":")
+    if name != GENERATED:
+        return source
+    return f"the teacher's {short(category)} tasks" if category else "all of the teacher's tasks"
+
+
 def kind_of(sources: Iterable[str]) -> Kind:
     """Who wrote an arm's training tasks."""
     kinds: set[Kind] = {"generated" if source.partition(":")[0] == GENERATED else "human" for source in sources}
@@ -280,7 +293,8 @@ def _student(summary: InstructSummary, student: str, scale: float) -> StudentVie
             blocks.append(Block(kind, title if kind != "none" else "Other arms", (base, *rows), words))
     if not blocks:
         blocks = [Block("none", KINDS["none"], (base,), "")]
-    return StudentView(student, columns, tuple(groups.items()), tuple(blocks), entries)
+    doubtful = frozenset(e.benchmark for e in primaries(entries) if e.arm == BASELINE and unread(e) > MOSTLY)
+    return StudentView(student, columns, tuple(groups.items()), tuple(blocks), entries, doubtful)
 
 
 def _columns(entries: Sequence[MatrixEntry], categories: Mapping[str, str]) -> tuple[Column, ...]:
@@ -309,7 +323,7 @@ def _row(
     cells = tuple(_cell(column, mine, column.category == category, scale) for column in columns)
     notes = {entry.note for entry in mine.values()}
     silent = bool(mine) and len(notes) == 1 and not any(draw.has_result(entry.estimate) for entry in mine.values())
-    about = "before tuning" if arm == BASELINE else " + ".join(sources)
+    about = "before tuning" if arm == BASELINE else ", ".join(map(source_words, sources))
     return ArmRow(arm, about, cells, notes.pop() if silent else "")
 
 
@@ -346,11 +360,7 @@ def diagonal(entries: Sequence[MatrixEntry], arms: Mapping[str, Sequence[str]], 
         found[place].append(entry.gain.value)
     if not found["other"] or not (found["own"] or found["seen"]):
         return ""
-    words = {
-        "seen": "on the benchmark whose training items they saw",
-        "own": "on other benchmarks of their own category" if found["seen"] else "on benchmarks of their own category",
-        "other": "on those of the other categories",
-    }
-    parts = [f"{sum(g) / len(g):+.3f} {words[place]} ({len(g)})" for place, g in found.items() if g]
-    listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"arms of a single category changed the score by {listed}, on average over so many values"
+    own = "other benchmarks of their own category" if found["seen"] else "benchmarks of their own category"
+    words = {"seen": "the benchmark whose training items they saw", "own": own, "other": "those of other categories"}
+    parts = [f"by {sum(g) / len(g):+.3f} on {words[place]} (mean of {len(g)})" for place, g in found.items() if g]
+    return f"arms of a single category changed the score {', '.join(parts[:-1])} and {parts[-1]}"

@@ -38,7 +38,9 @@ def axes(students: Sequence[StudentView]) -> dict[str, draw.Axis]:
         for column in view.columns:
             cells = (e for e in view.entries if (e.benchmark, e.metric) == (column.benchmark, column.metrics[0]))
             gains.setdefault(column.category, []).extend(cells)
-    return {category: draw.difference_axis(e.gain for e in entries) for category, entries in gains.items()}
+    whole = {category: draw.difference_axis(e.gain for e in entries) for category, entries in gains.items()}
+    # A panel is narrow: the ticks between would stand on each other.
+    return {category: draw.Axis(axis.low, axis.high, (axis.low, 0.0, axis.high)) for category, axis in whole.items()}
 
 
 def panels(view: StudentView, block: Block, axis_of: Mapping[str, draw.Axis]) -> tuple[Panel, ...]:
