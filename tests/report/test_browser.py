@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from invented_instruct import full_instruct, hostile_instruct, noise_only, only_tasks, wide_instruct
 from invented_runs import full, hostile, plain, wide
 
 from preceptor.report.build import build, render
+from preceptor.report.build_instruct import build_instruct, render_instruct
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH (Debian: apt-get install chromium)")
@@ -35,6 +37,7 @@ addEventListener("load", () => {{
       !one.parentElement.closest(".box, svg") && one.getBoundingClientRect().right > frame.clientWidth + 0.5);
     return {{ width: page.documentElement.scrollWidth, height: page.documentElement.scrollHeight,
       elements: page.body.querySelectorAll("*").length,
+      ground: getComputedStyle(page.body).backgroundColor,
       wide: wide.map((one) => one.outerHTML.slice(0, 90)) }};
   }});
   document.getElementById("out").textContent = encodeURIComponent(JSON.stringify(found));
@@ -43,6 +46,10 @@ addEventListener("load", () => {{
 
 
 def chromium(*arguments: str) -> str:
+    return browse(*arguments).stdout
+
+
+def browse(*arguments: str) -> subprocess.CompletedProcess[str]:
     assert BROWSER is not None
     with tempfile.TemporaryDirectory() as profile:
         flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
@@ -54,8 +61,7 @@ def chromium(*arguments: str) -> str:
             "--disable-sync",
             f"--user-data-dir={profile}",
         ]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, check=True)
 
 
 @contextlib.contextmanager
@@ -110,6 +116,40 @@ def test_nothing_is_wider_than_the_page_and_nothing_is_fetched(medium: str, widt
 
 
 @needs_browser
+@pytest.mark.parametrize(("medium", "width"), [("screen", 390), ("screen", 1280), ("print", 690)])
+def test_a_matrix_fits_its_page_in_light_and_dark_without_a_word_on_the_console(medium: str, width: int) -> None:
+    pages: dict[str, str] = {}
+    with serving(pages) as (address, asked):
+        lure = f"""<img src="{address}/a"><link rel="stylesheet" href="{address}/b">url({address}/c) """
+        summaries = (full_instruct(), noise_only(), only_tasks(), wide_instruct(), hostile_instruct(lure))
+        for number, summary in enumerate(summaries):
+            pages[f"/{number}"] = render_instruct(summary).replace(f"@media {medium} {{", "@media all {")
+        pages["/"] = PROBE.format(frames="".join(f'<iframe src="{name}" width="{width}"></iframe>' for name in pages))
+        grounds = []
+        for dark in ((), ("--force-dark-mode",)):
+            done = browse("--enable-logging=stderr", *dark, "--dump-dom", f"{address}/")
+            assert "CONSOLE" not in done.stderr, done.stderr
+            coded = re.search(r'<pre id="out">([^<]+)</pre>', done.stdout)
+            assert coded, "the browser did not measure the pages"
+            measured = json.loads(urllib.parse.unquote(coded[1]))
+            for name, found in zip(pages, measured, strict=False):
+                assert found["elements"] > 90, name
+                assert found["width"] <= width, (name, found["wide"])
+                assert not found["wide"], name
+            grounds.append({found["ground"] for found in measured})
+    assert sorted(asked) == sorted([*pages, *pages])
+    assert grounds == [{"rgb(252, 252, 251)"}, {"rgb(19, 23, 27)"}] if medium == "screen" else grounds[0] == grounds[1]
+
+
+@needs_browser
+def test_a_load_that_the_policy_forbids_would_stand_on_the_console() -> None:
+    page = render_instruct(only_tasks()).replace("<main>", '<main><img src="/a">')
+    with serving({"/": page}) as (address, asked):
+        assert "CONSOLE" in browse("--enable-logging=stderr", "--dump-dom", f"{address}/").stderr
+    assert "/a" not in asked
+
+
+@needs_browser
 @pytest.mark.skipif(
     shutil.which("pdftotext") is None, reason="no pdftotext on PATH (Debian: apt-get install poppler-utils)"
 )
@@ -122,3 +162,18 @@ def test_print_opens_what_a_reader_of_paper_needs(tmp_path: Path) -> None:
     assert 'task = "pubmedqa"' in words
     assert "not recorded" in words
     assert "Unchanged:" not in words
+
+
+@needs_browser
+@pytest.mark.skipif(
+    shutil.which("pdftotext") is None, reason="no pdftotext on PATH (Debian: apt-get install poppler-utils)"
+)
+def test_a_matrix_is_whole_on_paper(tmp_path: Path) -> None:
+    page = build_instruct(full_instruct(), tmp_path / "report.html")
+    chromium("--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'report.pdf'}", page.as_uri())
+    done = subprocess.run(["pdftotext", "-layout", tmp_path / "report.pdf", "-"], capture_output=True, check=True)
+    words = " ".join(done.stdout.decode().split())
+    assert words.count("people-ie") >= 2
+    assert "Draw a picture of the garden." in words, "closed parts are open on paper"
+    assert 'name = "ablation"' in words
+    assert "Every metric of" not in words

@@ -2,23 +2,21 @@
 
 Everything a model or a user wrote passes through jinja2's autoescape; the page's own content policy forbids
 scripts and every load from elsewhere. `page.html` holds the layout, `draw.py` the pictures, `sentences.py`
-the words; this module arranges the rows for them.
+the words; this module arranges the rows for them, and `page.py` is what it shares with `build_instruct.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from preceptor.records import Estimate, Example, Funnel, Outcome, Row, RunSummary, Sample
 from preceptor.report import draw
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
+from preceptor.report.page import Line, recorded, shown, template, total_cost
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
 from preceptor.store.stages import write_text
 
@@ -43,7 +41,7 @@ def build(summary: RunSummary, path: Path) -> Path:
 
 def render(summary: RunSummary) -> str:
     """The report as HTML text."""
-    return _template().render(
+    return template("page.html").render(
         summary=summary,
         sentences=sentences(summary),
         headlines=headlines(summary),
@@ -52,48 +50,14 @@ def render(summary: RunSummary) -> str:
         samples=_sample_groups(summary.samples),
         trained=[row for row in summary.rows if row.kind == "arm"],
         unequal=_unequal_steps(summary.rows),
-        cost=_total_cost(summary),
-        provenance=sorted(_flat(summary.provenance), key=lambda entry: len(entry[0]) > 1),  # groups last
+        cost=total_cost(summary.spend),
+        provenance=recorded(summary.provenance),
         several_settings=len(settings(summary)) > 1,
         outcomes=tuple(Outcome),
         samples_shown=SAMPLES_SHOWN,
         label_limit=LABEL_COLUMNS,
         label_columns=summary.labels if len(summary.labels) <= LABEL_COLUMNS else (),
     )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("preceptor", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    functions = (
-        draw.score,
-        draw.signed,
-        draw.percent,
-        draw.dollars,
-        draw.duration,
-        draw.in_words,
-        draw.shortened,
-        draw.typeset,
-    )
-    environment.filters |= {function.__name__: function for function in functions}
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.globals |= {"known_interval": draw.known_interval, "funnel_bar": draw.bar}
-    return environment.get_template("page.html")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a picture."""
-
-    label: str
-    value: str
-    picture: Markup
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +153,12 @@ def _figure(metric: str, title: str, rows: Sequence[Row]) -> Figure:
         kind = "base" if row.kind == "arm" and row.arm == BASELINE else row.kind
         estimate: Estimate | None = getattr(row, metric)
         picture = draw.strip(estimate, axis, kind=kind, floor=lowest, human=highest, seeds=values)
-        lines.append(Line(row_name(row), _value(estimate, sign=False), picture))
+        lines.append(Line(row_name(row), shown(estimate, sign=False), picture))
     gains = [(row, getattr(row, f"gain_{metric}")) for row in rows]
     gains = [(row, gain) for row, gain in gains if gain is not None]
     away = draw.difference_axis(gain for _, gain in gains)
     differences = tuple(
-        Line(row_name(row), _value(gain, sign=True), draw.strip(gain, away, kind="arm", zero=True))
+        Line(row_name(row), shown(gain, sign=True), draw.strip(gain, away, kind="arm", zero=True))
         for row, gain in gains
     )
     return Figure(title, tuple(lines), draw.scale(axis), differences, draw.scale(away, sign=True))
@@ -204,12 +168,6 @@ def row_name(row: Row) -> str:
     """The row's name where it stands alone."""
     named = {"floor": "majority floor", "human": "human", "untrained": f"{row.student} · untrained"}
     return named.get(row.kind, f"{row.student} · {row.arm}")
-
-
-def _value(estimate: Estimate | None, *, sign: bool) -> str:
-    if estimate is None or not draw.has_result(estimate):
-        return "no result"
-    return draw.signed(estimate.value) if sign else draw.score(estimate.value)
 
 
 def _interval_words(rows: Sequence[Row]) -> str:
@@ -283,26 +241,3 @@ def _unequal_steps(rows: Sequence[Row]) -> list[str]:
         if row.kind == "arm":
             steps.setdefault(family(row), set()).add(row.steps)
     return [f"{student} ({setting})" for (setting, student), counts in steps.items() if len(counts) > 1]
-
-
-def _total_cost(summary: RunSummary) -> float | None:
-    """Money over all teachers; None when one of them is unknown."""
-    amounts = [spend.usd for spend in summary.spend.values()]
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if len(known) == len(amounts) else None
-
-
-def _flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """A nested dictionary as (path, text) in its own order."""
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, (*path, str(key)))
-    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list | tuple) for inner in value):
-        for number, inner in enumerate(value, start=1):
-            yield from _flat(inner, (*path, str(number)))
-    elif isinstance(value, list | tuple):
-        yield path, ", ".join(map(str, value)) or "none"
-    elif isinstance(value, bool):
-        yield path, "yes" if value else "no"
-    else:
-        yield path, "not recorded" if value is None else str(value)

@@ -1,12 +1,18 @@
-"""Rows as a plain text table, for the terminal and for lab books."""
+"""Results as plain text tables, for the terminal and for lab books."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from preceptor.records import Estimate, Row
+from preceptor.records import Estimate, MatrixEntry, Row
+from preceptor.report import draw
+from preceptor.report.matrix import in_order, lost, mark, metric_name
 
 NAMES = {"floor": "most frequent label", "human": "one person", "submission": "these predictions"}
+MATRIX_HEAD = (
+    *("benchmark", "metric", "arm", "score", "gain over none", "p", "p Holm", "the gain is"),
+    *("seeds", "items", "answers not read"),
+)
 
 
 def as_table(rows: Sequence[Row]) -> str:
@@ -20,9 +26,7 @@ def as_table(rows: Sequence[Row]) -> str:
     head += [*(f"recall {label}" for label in labels), "answers"]
     lines = [head, *([_name(row), *_cells(row, labels, gains)] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return "\n".join(_aligned(line, widths) for line in lines)
 
 
 def _name(row: Row) -> str:
@@ -46,3 +50,41 @@ def _estimate(estimate: Estimate | None, sign: str = "") -> str:
         return "no result"
     ends = estimate.interval
     return f"{estimate.value:{sign}.3f}" + (f" [{ends.low:{sign}.3f}, {ends.high:{sign}.3f}]" if ends else "")
+
+
+def instruct_table(entries: Sequence[MatrixEntry]) -> str:
+    """The matrix of a recipe of instructions: a table for each student, one line per benchmark, metric and arm.
+
+    Benchmarks and arms in the order of the entries, the primary metric of a benchmark and the student before tuning
+    first: score and gain with intervals, p and p after Holm's correction, what that says, seeds, items, and what
+    became of the answers, or why there is no result.
+    """
+    tables: dict[str, list[Sequence[str]]] = {entry.student: [MATRIX_HEAD] for entry in entries}
+    for entry in in_order(entries):
+        tables[entry.student].append(_entry_cells(entry))
+    widths = [max((len(line[c]) for t in tables.values() for line in t), default=0) for c in range(len(MATRIX_HEAD))]
+    return "\n\n".join("\n".join([name, *(_aligned(line, widths) for line in t)]) for name, t in tables.items())
+
+
+def _entry_cells(entry: MatrixEntry) -> list[str]:
+    said = mark(entry)
+    return [
+        entry.benchmark,
+        metric_name(entry.metric),
+        entry.arm,
+        _known(entry.estimate),
+        _known(entry.gain, "+") if entry.gain is not None else "",
+        *("" if p is None else f"{p:.4f}" for p in (entry.p, entry.p_holm)),
+        said.kind if said is not None and said.holds else said.words if said is not None else "",
+        str(len(entry.seeds) or ""),
+        str(entry.n or ""),
+        ", ".join([*lost(entry), *([entry.note] if entry.note else [])]).replace("\N{NO-BREAK SPACE}", " "),
+    ]
+
+
+def _known(estimate: Estimate | None, sign: str = "") -> str:
+    return _estimate(estimate, sign) if draw.has_result(estimate) else "no result"
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
