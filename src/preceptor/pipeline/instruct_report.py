@@ -13,7 +13,7 @@ from preceptor.pipeline.resolve import resolved
 from preceptor.publish.pictures import length_picture, picture
 from preceptor.records import CATEGORIES, Instruction, InstructSummary, MatrixEntry, Spend, instruction_of
 from preceptor.report.build_instruct import build_instruct
-from preceptor.report.instruct_table import instruct_table
+from preceptor.report.table import instruct_table
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import write_json, write_text
 from preceptor.train.methods import describe

@@ -128,7 +128,8 @@ def run_cell(state: InstructRun, cell: Cell) -> None:
 def tuned(state: InstructRun, cell: Cell, follower: Follower) -> Follower:
     """The cell's student with its trained weights, which are trained first where they are missing."""
     from preceptor.models.follower import restore_follower
-    from preceptor.train.tune import FIT, tune_cell
+    from preceptor.train.cell import FIT
+    from preceptor.train.tune import tune_cell
 
     stage = Stage(cell.place(state.folder / "train"), train_identity(state, cell))
     if not stage.done:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import preceptor
-from preceptor.augment.instruct import prompts_of
+from preceptor.augment.instruct import TaskWriter, category_prompt, output_prompt
 from preceptor.config import GENERATED, InstructRecipe, InstructSettings, LeakageSettings
 from preceptor.data.base import Task
 from preceptor.data.benchmark import Benchmark
@@ -101,7 +101,14 @@ def _written(
     inputs = {
         "settings": settings.model_dump(mode="json", exclude={"seeds", "source"}),
         "seeds": instructions_hash(seeds.tasks),
-        "prompts": prompts_of(settings, structured="schema" in teacher.accepts),
+        "prompts": [
+            p.hash
+            for p in (
+                TaskWriter(settings, sampling, "schema" in teacher.accepts).prompt,
+                output_prompt(),
+                category_prompt(),
+            )
+        ],
         "teacher": teacher.name,
         "sampling": sampling.asked(),
         "phi": recipe.teacher.phi_mode,
