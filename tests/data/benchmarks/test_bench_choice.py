@@ -211,6 +211,14 @@ def test_subsets_are_drawn_in_proportion_and_never_a_prefix(load: Load) -> None:
     assert benchmark.identity != load("medqa", {}, max_test=20, read="generation").identity
 
 
+def test_a_source_of_training_items_alone_reads_no_other_part(load: Load) -> None:
+    rows = {"train.jsonl": [medqa(n) for n in range(20)], "test.jsonl": "not JSON"}
+    benchmark = load("medqa", rows, scored=False)
+    assert (len(benchmark.train), benchmark.validation, benchmark.test) == (20, (), ())
+    with pytest.raises(DataError, match="no file of training items"):
+        load("medqa", {}, path=None, test_path="test.jsonl", scored=False)
+
+
 def test_paths_that_do_not_fit_are_named(load: Load, tmp_path: Path) -> None:
     rows = {"a.jsonl": [medqa(1)], "b.jsonl": [medqa(2)]}
     with pytest.raises(DataError, match="no file of test items"):

@@ -70,6 +70,8 @@ def test_one_option_is_read_from_a_letter_or_from_its_words(text: str) -> None:
         "The answer is not B.",
         "B is incorrect.",
         "Option B is wrong.",
+        "It cannot be (B).",
+        "I would not choose option B.",
         "E",  # there is no fifth option
         "The answer is F.",
         "A patient with a new valve needs care.",
