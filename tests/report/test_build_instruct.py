@@ -105,7 +105,7 @@ def test_the_answer_stands_before_everything_else(page: Page) -> None:
     words = page.words
     order = [
         "no figure on this page was measured",
-        "On boards most answers could not be read",
+        "Most answers could not be read on boards",
         "of 15 comparisons 5 gains hold",
         "Tuned on",
         "From 80 seed tasks",

@@ -209,8 +209,8 @@ def test_the_picture_has_a_panel_for_each_category_and_a_line_for_each_arm_with_
 def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> None:
     lines = instruct_sentences(full_instruct())
     assert lines[0] == (
-        "On boards most answers could not be read (smollm2 before tuning 90 %, tinier before tuning 90 %): its score "
-        "says little, and so does a gain over it."
+        "Most answers could not be read on boards (smollm2 before tuning 90 %, tinier before tuning 90 %): its score "
+        "says little, and so does a gain over a score before tuning."
     )
     assert lines[1] == (
         "smollm2, tasks written by the teacher: of 15 comparisons 5 gains hold (qa on boards, accuracy +0.220 "
@@ -226,6 +226,19 @@ def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> Non
     )
     assert f"Not run: arm ie of smollm2, arm ie of tinier ({FEW})." in text
     assert "Each arm was tuned 3 times, with different seeds; between seeds, scores varied" in text
+
+
+def test_many_unreadable_benchmarks_are_one_sentence() -> None:
+    line, *others = instruct_sentences(wide_instruct())
+    assert line.startswith("Most answers could not be read on boards (before tuning 90 %), bench-number-0- (before")
+    assert line.endswith("and 7 more: their scores say little, and so do gains over a score before tuning.")
+    assert not any("could not be read on" in other for other in others)
+    tuned = dataclasses.replace(entry("s", "qa", "visits", "rougeL"), outcomes={"answered": 1, "cut_off": 2})
+    assert instruct_sentences(with_entries([tuned]))[0] == (
+        "Most answers could not be read on visits (arm qa 67 %): its score says little."
+    )
+    half = dataclasses.replace(tuned, outcomes={"answered": 2, "cut_off": 2})
+    assert "could not be read" not in instruct_sentences(with_entries([half]))[0]
 
 
 def test_what_is_noise_is_called_noise_and_missing_results_are_said() -> None:
