@@ -160,6 +160,12 @@ def test_a_cell_says_what_became_of_answers_and_mentions() -> None:
     assert cell(summary, "none", "boards").lost == ("90\N{NO-BREAK SPACE}% unparsed",)
     assert cell(summary, "none", "teas").lost == ()
     assert lost(entry("s", "qa", "ailments", "strict_f1"))[1:] == ("37 mentions not in the text",)
+    few = dataclasses.replace(entry("s", "qa", "visits", "rougeL"), counts={"hallucinated": 1, "cut_prompts": 30})
+    assert lost(few)[1:] == ("0.3 mentions not in the text", "10 prompts cut"), "means over three seeds"
+    counts = {"judge_unread": 6, "judge_decided": 30, "judge_order_flips": 12}
+    judged = dataclasses.replace(few, metric="judge", counts=counts, outcomes={})
+    assert lost(judged) == ("2 pairs not judged", "4 of 10 preferences swapped with the order")
+    assert lost(dataclasses.replace(judged, metric="rougeL")) == ()
     assert cell(summary, "qa", "teas").own
     assert not cell(summary, "qa", "visits").own
     assert not cell(summary, "all", "teas").own
@@ -245,7 +251,7 @@ def test_what_is_noise_is_called_noise_and_missing_results_are_said() -> None:
     lines = instruct_sentences(noise_only())
     assert lines[0] == "tinier: no gain can be told from noise, in 4 comparisons."
     assert "Nothing was generated in this run; training tasks: generated 1,204" in "\n".join(lines)
-    assert "Not run: arm people-qa on visits (the student wrote nothing)." in lines
+    assert "No result: arm people-qa on visits (the student wrote nothing)." in lines
     assert "With a single seed, how much training itself varies is not known." in lines
     assert instruct_sentences(only_tasks())[0].startswith("No student was scored")
     bare = dataclasses.replace(full_instruct().entries[0], estimate=None, outcomes={})

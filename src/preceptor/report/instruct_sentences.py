@@ -21,6 +21,7 @@ from preceptor.report.matrix import (
     short,
     unread,
     views,
+    why_missing,
 )
 
 _FINDINGS = (3, 2)
@@ -172,7 +173,11 @@ def _missing(summary: InstructSummary) -> list[str]:
                 entry = cell.main.entry
                 if entry is not None and entry.note and not draw.has_result(entry.estimate):
                     arms.setdefault(entry.note, []).append(f"{_arm(row.arm)}{whose} on {entry.benchmark}")
-    return [f"Not run: {_some(names, _ARMS, ', ')} ({note.strip().rstrip('.')})." for note, names in arms.items()]
+    said = []
+    for note, names in arms.items():
+        what, _, why = why_missing(note).partition(": ")
+        said.append(f"{what.capitalize()}: {_some(names, _ARMS, ', ')} ({why.strip().rstrip('.')}).")
+    return said
 
 
 def _seeds(summary: InstructSummary) -> str:
