@@ -64,7 +64,7 @@ def entry(student: str, arm: str, benchmark: str, metric: str, lower: float = 0.
         seeds=(1,) if arm == "none" else (1, 2, 3),
         estimate=Estimate(value, interval(value, 0.041, "bootstrap"), None if arm == "none" else 0.013),
         outcomes={"answered": 300 - unread, "unparsed": unread},
-        counts={"hallucinated": 37} if category == IE else {},
+        counts={"hallucinated": 37 if arm == "none" else 111} if category == IE else {},
     )
     if arm == "none":
         return made
@@ -122,8 +122,12 @@ DIVERSITY: dict[str, object] = {
         "none": 62,
         "different_verbs": 91,
         "top": [
-            {"verb": "list", "tasks": 120, "objects": {"symptom": 30, "cause": 12}},
-            {"verb": "write", "tasks": 95, "objects": {"note": 41}},
+            {
+                "verb": "list",
+                "tasks": 120,
+                "objects": [{"noun": "symptom", "tasks": 30}, {"noun": "cause", "tasks": 12}],
+            },
+            {"verb": "write", "tasks": 95, "objects": [{"noun": "note", "tasks": 41}]},
         ],
         "question_words": {"what": 120, "why": 60},
     },
@@ -207,7 +211,11 @@ def noise_only() -> InstructSummary:
         dropped=(),
         diversity={},
         arms={"people-qa": ARMS["people-qa"]},
-        entries=(*flat, broken, dataclasses.replace(lost, p_holm=None, outcomes={}, note="the student wrote nothing")),
+        entries=(
+            *flat,
+            broken,
+            dataclasses.replace(lost, p_holm=None, outcomes={}, note="no result: the student wrote nothing"),
+        ),
         training={},
         spend={},
     )

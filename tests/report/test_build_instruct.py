@@ -105,7 +105,7 @@ def test_the_answer_stands_before_everything_else(page: Page) -> None:
     words = page.words
     order = [
         "no figure on this page was measured",
-        "On boards most answers could not be read",
+        "Most answers could not be read on boards",
         "of 15 comparisons 5 gains hold",
         "Tuned on",
         "From 80 seed tasks",
@@ -183,7 +183,7 @@ def test_tasks_sources_training_and_limits_are_there(page: Page) -> None:
     assert "mixedTasks of both kinds together75 % all of the teacher's tasks (1,204), 25 % ailments (1,200)" in words
     assert "smollm2 · qa" in words
     assert "LoRA r 16, alpha 3240012 min 11 s4,884,480" in words
-    assert "list120symptom 30, cause 12" in words
+    assert "list120symptom 30, cause 12 write95note 41" in words
     assert "train 1,200, validation 100, test 300" in words
     assert "not of other benchmarks, prompts, seed tasks, teachers or settings of training" in words
     assert "not for medical advice, for patients or clinicians" in words

@@ -160,6 +160,12 @@ def test_a_cell_says_what_became_of_answers_and_mentions() -> None:
     assert cell(summary, "none", "boards").lost == ("90\N{NO-BREAK SPACE}% unparsed",)
     assert cell(summary, "none", "teas").lost == ()
     assert lost(entry("s", "qa", "ailments", "strict_f1"))[1:] == ("37 mentions not in the text",)
+    few = dataclasses.replace(entry("s", "qa", "visits", "rougeL"), counts={"hallucinated": 1, "cut_prompts": 30})
+    assert lost(few)[1:] == ("0.3 mentions not in the text", "10 prompts cut"), "means over three seeds"
+    counts = {"judge_unread": 6, "judge_decided": 30, "judge_order_flips": 12}
+    judged = dataclasses.replace(few, metric="judge", counts=counts, outcomes={})
+    assert lost(judged) == ("2 pairs not judged", "4 of 10 preferences swapped with the order")
+    assert lost(dataclasses.replace(judged, metric="rougeL")) == ()
     assert cell(summary, "qa", "teas").own
     assert not cell(summary, "qa", "visits").own
     assert not cell(summary, "all", "teas").own
@@ -209,8 +215,8 @@ def test_the_picture_has_a_panel_for_each_category_and_a_line_for_each_arm_with_
 def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> None:
     lines = instruct_sentences(full_instruct())
     assert lines[0] == (
-        "On boards most answers could not be read (smollm2 before tuning 90 %, tinier before tuning 90 %): its score "
-        "says little, and so does a gain over it."
+        "Most answers could not be read on boards (smollm2 before tuning 90 %, tinier before tuning 90 %): its score "
+        "says little, and so does a gain over a score before tuning."
     )
     assert lines[1] == (
         "smollm2, tasks written by the teacher: of 15 comparisons 5 gains hold (qa on boards, accuracy +0.220 "
@@ -228,11 +234,24 @@ def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> Non
     assert "Each arm was tuned 3 times, with different seeds; between seeds, scores varied" in text
 
 
+def test_many_unreadable_benchmarks_are_one_sentence() -> None:
+    line, *others = instruct_sentences(wide_instruct())
+    assert line.startswith("Most answers could not be read on boards (before tuning 90 %), bench-number-0- (before")
+    assert line.endswith("and 7 more: their scores say little, and so do gains over a score before tuning.")
+    assert not any("could not be read on" in other for other in others)
+    tuned = dataclasses.replace(entry("s", "qa", "visits", "rougeL"), outcomes={"answered": 1, "cut_off": 2})
+    assert instruct_sentences(with_entries([tuned]))[0] == (
+        "Most answers could not be read on visits (arm qa 67 %): its score says little."
+    )
+    half = dataclasses.replace(tuned, outcomes={"answered": 2, "cut_off": 2})
+    assert "could not be read" not in instruct_sentences(with_entries([half]))[0]
+
+
 def test_what_is_noise_is_called_noise_and_missing_results_are_said() -> None:
     lines = instruct_sentences(noise_only())
     assert lines[0] == "tinier: no gain can be told from noise, in 4 comparisons."
     assert "Nothing was generated in this run; training tasks: generated 1,204" in "\n".join(lines)
-    assert "Not run: arm people-qa on visits (the student wrote nothing)." in lines
+    assert "No result: arm people-qa on visits (the student wrote nothing)." in lines
     assert "With a single seed, how much training itself varies is not known." in lines
     assert instruct_sentences(only_tasks())[0].startswith("No student was scored")
     bare = dataclasses.replace(full_instruct().entries[0], estimate=None, outcomes={})

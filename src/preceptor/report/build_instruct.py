@@ -28,6 +28,7 @@ from preceptor.report.matrix import (
     tint_scale,
     title_of,
     views,
+    why_missing,
 )
 from preceptor.report.page import flat, inline_picture, recorded, template, total_cost
 from preceptor.report.panels import axes, panels
@@ -84,6 +85,7 @@ def render_instruct(summary: InstructSummary) -> str:
         metric_name=metric_name,
         mark=mark,
         lost=lost,
+        why_missing=why_missing,
     )
 
 
@@ -188,7 +190,7 @@ def _verbs(found: Mapping[str, Any]) -> tuple[tuple[str, int, str], ...]:
     roots = found.get("roots")
     top = roots.get("top") if isinstance(roots, Mapping) else None
     return tuple(
-        (str(entry["verb"]), int(entry["tasks"]), ", ".join(f"{noun} {n:,}" for noun, n in entry["objects"].items()))
+        (str(entry["verb"]), int(entry["tasks"]), ", ".join(f"{o['noun']} {o['tasks']:,}" for o in entry["objects"]))
         for entry in (top or ())
     )
 

@@ -21,10 +21,13 @@ from preceptor.report.matrix import (
     short,
     unread,
     views,
+    why_missing,
 )
 
 _FINDINGS = (3, 2)
 """So many gains are written out for each student and kind of tasks, with up to two of these, and with more."""
+_BENCHMARKS = 6
+"""So many benchmarks are named as not read; the others are counted."""
 _ARMS = 4
 """So many arms are named beside a benchmark; the others are counted."""
 
@@ -58,20 +61,26 @@ def _scores(summary: InstructSummary) -> list[str]:
     limit = _FINDINGS[sum(len(view.blocks) for view in students) > 2]
     findings = [line for view in students for line in _findings(view, limit)]
     said = [entry for entry in summary.entries if mark(entry) is not None]
-    return [*_unreadable(students), *findings, *([MEANING] if said else [])]
+    return [*filter(None, [_unreadable(students)]), *findings, *([MEANING] if said else [])]
 
 
-def _unreadable(students: Sequence[StudentView]) -> Iterator[str]:
+def _unreadable(students: Sequence[StudentView]) -> str:
     bad: dict[str, list[tuple[str, str]]] = {}
     several = len(students) > 1
     for entry in (entry for view in students for entry in primaries(view.entries)):
         if unread(entry) > MOSTLY:
             who = f"{entry.student} {_arm(entry.arm)}" if several else _arm(entry.arm)
             bad.setdefault(entry.benchmark, []).append((entry.arm, f"{who} {draw.percent(unread(entry), 1)}"))
-    for benchmark, found in bad.items():
-        also = ", and so does a gain over it" if BASELINE in (arm for arm, _ in found) else ""
-        named = _some([words for _, words in found], _ARMS, ", ")
-        yield f"On {benchmark} most answers could not be read ({named}): its score says little{also}."
+    if not bad:
+        return ""
+    named = [f"{name} ({_some([words for _, words in found], _ARMS, ', ')})" for name, found in bad.items()]
+    base = any(arm == BASELINE for found in bad.values() for arm, _ in found)
+    one = len(bad) == 1
+    also = f", and so do{'es a gain' if one else ' gains'} over a score before tuning" if base else ""
+    return (
+        f"Most answers could not be read on {_some(named, _BENCHMARKS, ', ')}: "
+        f"{'its score says' if one else 'their scores say'} little{also}."
+    )
 
 
 def _findings(view: StudentView, limit: int) -> Iterator[str]:
@@ -164,7 +173,11 @@ def _missing(summary: InstructSummary) -> list[str]:
                 entry = cell.main.entry
                 if entry is not None and entry.note and not draw.has_result(entry.estimate):
                     arms.setdefault(entry.note, []).append(f"{_arm(row.arm)}{whose} on {entry.benchmark}")
-    return [f"Not run: {_some(names, _ARMS, ', ')} ({note.strip().rstrip('.')})." for note, names in arms.items()]
+    said = []
+    for note, names in arms.items():
+        what, _, why = why_missing(note).partition(": ")
+        said.append(f"{what.capitalize()}: {_some(names, _ARMS, ', ')} ({why.strip().rstrip('.')}).")
+    return said
 
 
 def _seeds(summary: InstructSummary) -> str:

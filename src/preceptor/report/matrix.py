@@ -218,14 +218,33 @@ def unread(entry: MatrixEntry) -> float:
 
 
 def lost(entry: MatrixEntry) -> tuple[str, ...]:
-    """Answers that could not be read and things that went wrong in the others, each in words, where there are any."""
+    """Answers that could not be read and things that went wrong in the others, each in words, where there are any.
+
+    Counts are means over seeds, so that an arm of several seeds can be compared with the student before tuning.
+    """
     total = sum(entry.outcomes.values())
-    outcomes = [
+    said = [
         f"{draw.percent(number, total)} {draw.in_words(name)}"
         for name, number in entry.outcomes.items()
         if name != "answered" and number
     ]
-    return (*outcomes, *(f"{entry.counts[key]:,} {words}" for key, words in _COUNTS.items() if entry.counts.get(key)))
+    counts = {key: number / max(1, len(entry.seeds)) for key, number in entry.counts.items()}
+    said += [f"{_number(counts[key])} {words}" for key, words in _COUNTS.items() if counts.get(key)]
+    if entry.metric == "judge":
+        said += [f"{_number(counts['judge_unread'])} pairs not judged"] if counts.get("judge_unread") else []
+        decided = counts.get("judge_decided")
+        flips = f"{_number(counts.get('judge_order_flips', 0))} of {_number(decided)}" if decided else ""
+        said += [f"{flips} preferences swapped with the order"] if flips else []
+    return tuple(said)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def why_missing(note: str) -> str:
+    """`not run: ...` or `no result: ...`, from an entry's note."""
+    return note if note.startswith("no result") else f"not run: {note}"
 
 
 def source_words(source: str) -> str:
