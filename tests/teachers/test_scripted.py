@@ -109,6 +109,18 @@ def test_it_scores_a_text_the_same_in_either_place() -> None:
     assert set(one["A"]) == {"faithful", "answerable", "well_written"}
 
 
+def test_it_rates_an_answer_the_same_in_either_place() -> None:
+    def ratings(first: str, second: str) -> dict[str, int]:
+        message = f"Task: Say why.\n\nAnswer A:\n{first}\n\nAnswer B:\n{second}\n\nScore each answer from 1 to 5."
+        found: dict[str, int] = json.loads(answer(ScriptedTeacher(), message))
+        return found
+
+    for number in range(10):
+        one, other = ratings(f"Text {number}.", "It is."), ratings("It is.", f"Text {number}.")
+        assert (one["A"], one["B"]) == (other["B"], other["A"])
+    assert {ratings(f"Text {number}.", "It is.")["A"] for number in range(40)} == {1, 2, 3, 4, 5}
+
+
 def test_it_always_says_the_same() -> None:
     assert len({answer(ScriptedTeacher(), f"Text: {TEXT}") for _ in range(3)}) == 1
 

@@ -17,9 +17,9 @@ from preceptor.filter.asking import Ask
 from preceptor.filter.labels import NO_ANSWER
 from preceptor.records import Completion, Example, Outcome, Request, Sampling, content_hash
 from preceptor.teachers.prompt import Prompt, read_prompt
+from preceptor.teachers.ratings import first_object, rating
 
 CRITERIA = ("faithful", "answerable", "well_written")
-LOWEST, HIGHEST = 1, 5
 PROMPT = "judge.v1"
 
 Scores = Mapping[str, float]
@@ -105,33 +105,19 @@ def read_rating(completion: Completion | None, *, candidate_first: bool) -> Rati
 
 def _scores(text: str) -> tuple[Scores, Scores] | None:
     """The scores of A and of B, or None when one is missing or out of range."""
-    import json_repair
-
-    start = text.find("{")
-    value: Any = json_repair.loads(text[start:]) if start >= 0 else None
-    if isinstance(value, list):  # several objects: the first, as in reading a label
-        value = next((entry for entry in value if isinstance(entry, dict)), None)
-    if isinstance(value, dict):
-        both = [_checked(value.get(name)) for name in ("A", "B")]
-        return (both[0], both[1]) if both[0] is not None and both[1] is not None else None
-    return _from_text(text)
+    found = first_object(text)
+    if found is None:
+        return _from_text(text)
+    both = [_checked(found.get(name)) for name in ("A", "B")]
+    return (both[0], both[1]) if both[0] is not None and both[1] is not None else None
 
 
 def _checked(scores: Any) -> Scores | None:
     if not isinstance(scores, dict):
         return None
-    found = {name: _number(scores.get(name)) for name in CRITERIA}
+    found = {name: rating(scores.get(name)) for name in CRITERIA}
     known = {name: value for name, value in found.items() if value is not None}
     return known if len(known) == len(CRITERIA) else None
-
-
-def _number(value: Any) -> float | None:
-    """A score of 1 to 5, also as text: "4" or "4/5"."""
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d(?:\.\d+)?)\s*(?:/\s*5)?\s*", value)):
-        value = float(match[1])
-    if isinstance(value, bool) or not isinstance(value, int | float) or not LOWEST <= value <= HIGHEST:
-        return None
-    return float(value)
 
 
 def _from_text(text: str) -> tuple[Scores, Scores] | None:

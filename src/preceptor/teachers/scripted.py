@@ -62,6 +62,7 @@ _TASK = re.compile(r"^(?:Rewrite|Write|Reply)\b", re.MULTILINE)
 _LABELS = re.compile(r"The answer is one of: ([^.\n]+)")
 _LABELLING = re.compile(r"exactly one of these words and nothing more: (.+)\.\Z")
 _JUDGING = re.compile(r"^Version A:\n(.*)^Version B:\n(.*)^Score each version", re.MULTILINE | re.DOTALL)
+_RATING = re.compile(r"^Answer A:\n(.*)^Answer B:\n(.*)^Score each answer", re.MULTILINE | re.DOTALL)
 _OWN_QUESTIONS = {"yes": "Does the text state that", "no": "Does the text deny that", "maybe": "Is it certain beyond"}
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
@@ -128,6 +129,10 @@ def follow_rules(request: Request) -> str:
         return _label(message, labelling.group(1).split(", "))
     if judging := _JUDGING.search(message):
         return _judgement(*judging.groups())
+    if rating := _RATING.search(message):
+        return json.dumps(
+            {name: 1 + _hashed(text.strip()) % 5 for name, text in zip("AB", rating.groups(), strict=True)}
+        )
     fields = _fields(message)
     choice = _hashed(f"{request.item}\n{request.draw}")
     if re.search(r"^Write a new question", message, re.MULTILINE):
