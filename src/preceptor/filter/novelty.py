@@ -60,11 +60,12 @@ class Novelty:
         self._texts: list[str] = []
         self._spelled: list[str] = []
         self._lengths = array("i")
+        self._withdrawn = 0
         self._having: dict[str, array[int]] = {}
         """A word's n-th occurrence in a text, see `_occurrences` -> numbers of the texts that have it."""
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._texts) - self._withdrawn
 
     def add(self, text: str) -> int:
         """Put a text into the pool, whatever it is near to; returns its number."""
@@ -76,6 +77,12 @@ class Novelty:
         for occurrence in _occurrences(spelled):
             self._having.setdefault(occurrence, array("i")).append(number)
         return number
+
+    def withdraw(self, number: int) -> None:
+        """Take the text of this number out again, which must be in the pool; the others keep their numbers."""
+        for occurrence in _occurrences(self._spelled[number]):
+            self._having[occurrence].remove(number)
+        self._withdrawn += 1
 
     def extend(self, texts: Iterable[str]) -> None:
         """Add several texts."""

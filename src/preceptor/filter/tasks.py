@@ -8,6 +8,7 @@ Reasons, in the order in which they are looked for. Those of the instruction and
 - blocked_word: it asks for what a language model cannot see or make (an image, a file, a map).
 - blocked_start: it begins as tasks do that are not wanted here ("write a program").
 - not_english: what is written is mostly not English.
+- input_is_instruction: the input only says the instruction again, so there is nothing to work on.
 - copied_seed: a seed's whole input or output, if six words or longer, stands in it. Weak teachers do that.
 
 Those of the output:
@@ -35,11 +36,10 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from preceptor.config import RuleSettings
-from preceptor.filter.novelty import Neighbour, Novelty
+from preceptor.filter.novelty import Novelty
 from preceptor.filter.text import normalised, runs, words
 from preceptor.language import looks_cut_off, looks_english
 from preceptor.records import KEEP, Verdict, drop
@@ -51,6 +51,7 @@ REASONS = (
     "blocked_word",
     "blocked_start",
     "not_english",
+    "input_is_instruction",
     "empty_output",
     "output_too_long",
     "output_cut_off",
@@ -117,6 +118,8 @@ class TaskRules:
             return drop("blocked_start", start)
         if self._settings.language == "en" and not looks_english(f"{task.instruction}\n{task.input}"):
             return drop("not_english")
+        if normalised(task.instruction) == normalised(task.input):
+            return drop("input_is_instruction")
         return self._copied(task.instruction, task.input)
 
     def judge_output(self, task: Written, finish: str = "stop") -> Verdict:
@@ -148,55 +151,44 @@ class TaskRules:
         return KEEP
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What became of a task beside the known ones."""
-
-    verdict: Verdict
-    f: float = 0.0
-    """ROUGE-L F of its instruction to the nearest one; 0 where it was not looked for."""
-
-
 class KnownTasks:
-    """Seeds and kept tasks, beside which a new one must be new.
+    """Seeds and tasks that were written before, beside which a new one must be new."""
 
-    `below` are tasks that are known as well, e.g. those of earlier rounds.
-    """
-
-    def __init__(self, max_f: float, tasks: Iterable[Written] = (), below: KnownTasks | None = None) -> None:
+    def __init__(self, max_f: float, tasks: Iterable[Written] = ()) -> None:
         self._pool = Novelty(max_f)
         self._outputs: dict[str, str] = {}
         """Instruction and input, normalised -> output, normalised."""
-        self._below = below
         for task in tasks:
             self.add(task)
 
-    def add(self, task: Written) -> None:
-        """Know a task from now on."""
-        self._pool.add(task.instruction)
+    def add(self, task: Written) -> int:
+        """Know a task from now on; returns its number for `forget`."""
         self._outputs.setdefault(_asked(task), normalised(task.output))
+        return self._pool.add(task.instruction)
 
-    def compare(self, task: Written, *, with_output: bool = True) -> Compared:
+    def forget(self, number: int, task: Written) -> None:
+        """No longer know a task that `judge` had found new, e.g. because it was dropped for its output."""
+        del self._outputs[_asked(task)]
+        self._pool.withdraw(number)
+
+    def set_output(self, task: Written) -> None:
+        """Know the output of a task that was added without it."""
+        self._outputs[_asked(task)] = normalised(task.output)
+
+    def judge(self, task: Written, *, with_output: bool = True) -> Verdict:
         """Whether the task is new; without its output an equal instruction and input are enough to be a duplicate."""
-        known = self._output(_asked(task))
+        known = self._outputs.get(_asked(task))
         if known is not None:
             if with_output and known != normalised(task.output):
-                return Compared(drop("same_input_other_output", "instruction and input are known with another output"))
-            return Compared(drop("duplicate"))
-        near = self._nearest(task.instruction)
-        if near is not None and near.f > self._pool.bound:
-            return Compared(drop("rouge_l", f"ROUGE-L F {near.f:.4f} to {near.text!r}"), near.f)
-        return Compared(KEEP, near.f if near else 0.0)
+                return drop("same_input_other_output", "instruction and input are known with another output")
+            return drop("duplicate")
+        near = self._pool.too_close(task.instruction)
+        return KEEP if near is None else drop("rouge_l", f"ROUGE-L F {near.f:.4f} to {near.text!r}")
 
-    def _output(self, asked: str) -> str | None:
-        below = self._below._output(asked) if self._below else None
-        return self._outputs.get(asked) if below is None else below
-
-    def _nearest(self, text: str) -> Neighbour | None:
-        """The nearest instruction; of two at the same distance the one that was known first."""
-        below = self._below._nearest(text) if self._below else None
-        own = self._pool.nearest(text)
-        return own if below is None or (own is not None and own.f > below.f) else below
+    def nearest_f(self, task: Written) -> float:
+        """ROUGE-L F of the instruction to the nearest known one: twice the work of `judge`."""
+        near = self._pool.nearest(task.instruction)
+        return near.f if near else 0.0
 
 
 def _any_of(phrases: Sequence[str]) -> re.Pattern[str] | None:

@@ -66,6 +66,9 @@ new tasks than were missing."""
 LEAST_ROUND = 16
 """Requests of a round at least, however few tasks are missing: each round is a wait for its slowest answer."""
 CATEGORY_TOKENS = 32
+NEAREST = 1000
+"""Kept tasks whose nearest one is looked for, which costs twice as much as only deciding: between once and twice so
+many, all of them where there are fewer."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,12 @@ class _Candidate:
     call: str
     finish: str
     """Why the teacher stopped in the answer that holds the output."""
-    f: float = 0.0
+    place: int = 0
+    """Among the candidates that were found new."""
+    f: float | None = None
+    """ROUGE-L F to the nearest known task, where it is in the sample."""
+    number: int | None = None
+    """Among the known tasks, once it was found new."""
     category: str = ""
     by: str = ""
     verdict: Verdict | None = None
@@ -153,6 +161,31 @@ def write_tasks(
     return _Loop(settings, seeds, asking, on_progress or (lambda standing: None)).run()
 
 
+class EvenSample:
+    """Every n-th of a row of unknown length, n being doubled whenever there are twice as many as wanted."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._stride = size, 1
+        self._found: dict[int, float] = {}
+
+    @property
+    def values(self) -> list[float]:
+        """In the order of their places."""
+        return list(self._found.values())
+
+    def wants(self, place: int) -> bool:
+        """Whether the value at this place will be taken."""
+        return place % self._stride == 0
+
+    def add(self, place: int, value: float) -> None:
+        """Take a value; what is no longer wanted goes."""
+        if self.wants(place):
+            self._found[place] = value
+        if len(self._found) >= 2 * self._size:
+            self._stride *= 2
+            self._found = {at: kept for at, kept in self._found.items() if self.wants(at)}
+
+
 @dataclass
 class _Loop:
     settings: InstructSettings
@@ -164,7 +197,9 @@ class _Loop:
     candidates: int = 0
     kept: list[Example] = field(default_factory=list)
     dropped: list[tuple[Example, Verdict]] = field(default_factory=list)
-    nearest: list[float] = field(default_factory=list)
+    novel: int = 0
+    """Candidates that were found new."""
+    nearest: EvenSample = field(default_factory=lambda: EvenSample(NEAREST))
     by: Counter[str] = field(default_factory=Counter)
     filled: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -293,17 +328,18 @@ class _Loop:
     def _look(self, candidates: Sequence[_Candidate]) -> None:
         """Rules and novelty, one after another."""
         with_output = self.writer.with_output
-        this_round = KnownTasks(self.settings.max_f, below=self.known)
         for candidate in candidates:
             draft = candidate.draft
             verdict = self.rules.judge_request(draft)
             if verdict.kept and with_output:
                 verdict = self.rules.judge_output(draft)
             if verdict.kept:
-                compared = this_round.compare(draft, with_output=with_output)
-                verdict, candidate.f = compared.verdict, compared.f
+                verdict = self.known.judge(draft, with_output=with_output)
             if verdict.kept:
-                this_round.add(draft)
+                if self.nearest.wants(self.novel):
+                    candidate.f = self.known.nearest_f(draft)
+                candidate.place, self.novel = self.novel, self.novel + 1
+                candidate.number = self.known.add(draft)
             else:
                 candidate.verdict = verdict
 
@@ -318,6 +354,7 @@ class _Loop:
                 continue
             candidate.draft = replace(candidate.draft, output=read_output(completion.text))
             candidate.finish = completion.finish
+            self.known.set_output(candidate.draft)
             verdict = self.rules.judge_output(candidate.draft, completion.finish)
             if not verdict.kept:
                 candidate.verdict = verdict
@@ -350,12 +387,14 @@ class _Loop:
             verdict = drop(FULL, f"{self.filled[category]:,} tasks of {category}")
         example = self._example(candidate)
         if verdict is not None:
+            if candidate.number is not None:
+                self.known.forget(candidate.number, candidate.draft)
             self.dropped.append((example, verdict))
             self.reasons[verdict.reason] += 1
             return
         self.kept.append(example)
-        self.known.add(candidate.draft)
-        self.nearest.append(candidate.f)
+        if candidate.f is not None:
+            self.nearest.add(candidate.place, candidate.f)
         self.by[candidate.by] += 1
         self.filled[category] += 1
 
@@ -410,7 +449,8 @@ class _Loop:
         )
 
     def _funnel(self) -> TasksFunnel:
-        deciles = np.percentile(self.nearest, range(0, 101, 10)).tolist() if self.nearest else ()
+        nearest = self.nearest.values
+        deciles = np.percentile(nearest, range(0, 101, 10)).tolist() if nearest else ()
         return TasksFunnel(
             teacher=self.asking.teacher.name,
             seeds=len(self.seeds),
