@@ -105,9 +105,9 @@ def reason_not_to_run(state: InstructRun, arm: str) -> str:
     for source in state.recipe.arms.get(arm, ()):
         found = len(state.items_of(source))
         if found == 0:
-            return f"not run: {source} has no training items"
+            return f"{source} has no training items"
         if source.partition(":")[0] == GENERATED and found < state.recipe.min_tasks:
-            return f"not run: {found} tasks of {source}, fewer than {state.recipe.min_tasks}"
+            return f"{found} tasks of {source}, fewer than {state.recipe.min_tasks}"
     return ""
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from preceptor.config import InstructRecipe
 from preceptor.data.benchmark import Benchmark
-from preceptor.data.benchmarks.load import load_benchmark
+from preceptor.data.benchmarks.load import load_benchmark, refuse_shared
 from preceptor.filter.asking import sampling_of
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.instruct_cells import (
@@ -78,12 +78,15 @@ def run_instructions(
 
 
 def load_benchmarks(state: InstructRun) -> None:
-    """Load and check all benchmarks."""
+    """Load and check all benchmarks; refuse to train on what is scored."""
     for settings in state.recipe.benchmarks:
         benchmark = load_benchmark(settings, state.base)
         state.benchmarks[settings.name] = benchmark
         sizes = f"{len(benchmark.train)} train, {len(benchmark.validation)} validation, {len(benchmark.test)} test"
         state.progress.say(f"benchmark: {settings.name} ({settings.category}): {sizes}")
+    for name in dict.fromkeys(source for arm in state.recipe.arms.values() for source in arm):
+        for scored in state.scored if name in state.benchmarks else ():
+            refuse_shared(state.benchmarks[name], scored)
 
 
 def try_out(state: InstructRun) -> None:

@@ -121,6 +121,8 @@ class Written:
     """Of all requests: for tasks, outputs and categories."""
     calls: dict[str, list[int]]
     """Call in the ledger -> tokens read, written, and of those read the cached ones."""
+    again: bool = False
+    """Whether the teacher fell silent, so that the same call may well come further later."""
 
 
 @dataclass
@@ -227,7 +229,7 @@ class _Loop:
     def run(self) -> Written:
         while not self.stopped:
             self._round()
-        return Written(self.kept, self.dropped, self._funnel(), self.spend, self.calls)
+        return Written(self.kept, self.dropped, self._funnel(), self.spend, self.calls, again=self.failure is not None)
 
     # --- one round ------------------------------------------------------------------------------------------------
 
