@@ -105,12 +105,20 @@ def estimate(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a key: teacher.max_tokens=64.")] = None,
 ) -> None:
     """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
-    from preceptor.config import find_recipe, load_recipe
-    from preceptor.pipeline.labels import estimate as estimate_run
+    from preceptor.config import InstructRecipe, find_recipe, read_recipe
 
     path = find_recipe(recipe)
-    checked = load_recipe(path, settings or [])
-    for sentence in estimate_run(checked, folder=out or Path("runs") / checked.name, base=path.parent):
+    checked = read_recipe(path, settings or [])
+    folder = out or Path("runs") / checked.name
+    if isinstance(checked, InstructRecipe):
+        from preceptor.pipeline.tasks import estimate_tasks
+
+        said = estimate_tasks(checked, folder=folder, base=path.parent)
+    else:
+        from preceptor.pipeline.labels import estimate as estimate_labels
+
+        said = estimate_labels(checked, folder=folder, base=path.parent)
+    for sentence in said:
         typer.echo(sentence)
 
 

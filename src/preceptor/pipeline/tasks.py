@@ -22,7 +22,8 @@ from preceptor.data.tasks import read_tasks
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.leakage import Leakage
 from preceptor.models.embed import Embedder
-from preceptor.pipeline.writing import Asking, Written, forecast_writing, write_tasks
+from preceptor.pipeline.writing import Asking, Written, write_tasks
+from preceptor.pipeline.writing_forecast import forecast_writing
 from preceptor.progress import Progress
 from preceptor.publish.card import Card
 from preceptor.publish.diversity import diversity_of
@@ -151,8 +152,8 @@ def estimate_tasks(recipe: InstructRecipe, *, folder: Path, base: Path) -> list[
     teacher = make_teacher(recipe.teacher.model_copy(update={"key_required": False}), folder)
     existing = folder / "ledger.sqlite"
     with Ledger(existing if existing.exists() else ":memory:") as ledger:
-        asking = Asking(teacher, recipe.teacher.sampling(), ledger, price_of(recipe.teacher), recipe.budget)
-        return forecast_writing(settings, seeds.tasks, asking, recipe.teacher)
+        price = price_of(recipe.teacher)
+        return forecast_writing(settings, seeds.tasks, teacher, ledger, recipe.teacher, price, recipe.budget)
 
 
 # --- leakage ------------------------------------------------------------------------------------------------------
