@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from preceptor.teachers.scripted import ScriptedTeacher
+
 BENCH = Path(__file__).resolve().parent.parent / "bench"
 Pairs = list[tuple[int, str]]
 
@@ -119,3 +121,21 @@ def test_a_peers_environment_is_made_once_and_made_again_when_it_is_half_made(
     assert first == second == made[0] / "bin" / "python"
     assert made[0].name.startswith("peer-")
     assert len(made) == 2
+
+
+def test_the_bench_of_judging_counts_what_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    judging = importlib.import_module("judging")
+    (tmp_path / "mts-dialog").mkdir()
+    lines = ["ID,section_header,section_text,dialogue", "0,CC,Cough.,Doctor: Well?", "1,CC,Fever.,Doctor: And you?"]
+    (tmp_path / judging.FILE).write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(judging, "make_teacher", lambda settings, folder: ScriptedTeacher())
+
+    judging.main(["--data", str(tmp_path)])
+
+    texts = json.loads(capsys.readouterr().out.splitlines()[-1])["texts"]
+    assert texts["the reference itself"]["answers"] == {"unread": 0, "first": 0, "second": 0, "equal": 4}
+    other = texts["the next item's note"]
+    assert (other["judge_read"], other["judge_order_flips"], sum(other["answers"].values())) == (2, 0, 4)

@@ -203,6 +203,8 @@ def test_no_items_and_nothing_that_counts_is_no_result() -> None:
 
 def test_one_item_has_a_value_and_no_interval() -> None:
     assert estimate([mean_of(np.array([0.3]))], 100, 0) == Estimate(0.3, None, None)
+    several = estimate([mean_of(np.array([0.2])), mean_of(np.array([0.4]))], 100, 0)
+    assert several == Estimate(pytest.approx(0.3), None, pytest.approx(0.2 / math.sqrt(2)))
     compared = gain([mean_of(np.array([0.3]))], [mean_of(np.array([0.5]))], 100, 0)
     assert compared is not None
     assert compared[0] == Estimate(pytest.approx(0.2), None, None)
@@ -232,6 +234,13 @@ def test_a_seed_without_a_result_is_left_out() -> None:
     better = mean_of(np.array([3.0, 5.0, 3.0]), "judge")
     assert gain([read, unread], [unread, better], 200, 0) == gain([read], [better], 200, 0)
     assert gain([read], [unread], 200, 0) is None
+
+
+def test_a_seed_without_a_result_in_a_resample_spoils_it_only_where_it_is_drawn() -> None:
+    rows = np.ones((2, 50, 2))
+    rows[1, 1:] = 0  # the second seed has one item that counts, which (1 - 1/50)^50 = .364 of the resamples lack
+    draws = aggregate._resampled(KINDS["mean"], [rows], 4000, np.random.default_rng(0))[0]
+    assert np.isnan(draws).mean() == pytest.approx(0.75 * 0.364, abs=0.03)
 
 
 def test_items_that_one_side_lacks_are_not_compared() -> None:

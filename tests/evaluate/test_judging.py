@@ -84,6 +84,13 @@ def test_each_text_is_judged_in_both_orders_beside_its_reference(tmp_path: Path)
     }
 
 
+def test_a_text_equal_to_its_reference_is_asked_about_twice_too(tmp_path: Path) -> None:
+    script = Recorder(lambda first, second: scores(5, 4))
+    judged = judge(script, tmp_path)(ITEMS[:1], ["Reference 0."])
+    assert len(script.seen) == 2
+    assert judged.measure.rows == ((4.5, 1.0),)
+
+
 def test_a_judge_that_likes_what_stands_first_is_counted_as_such(tmp_path: Path) -> None:
     judged = judge(Recorder(lambda first, second: scores(5, 3)), tmp_path)(ITEMS, ["Text."] * 6)
     assert judged.measure.rows == ((4.0, 1.0),) * 6

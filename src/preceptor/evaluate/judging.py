@@ -87,7 +87,7 @@ class TextJudge:
         `teachers.ask.ask` does, and `TeacherError` when not one answer came.
         """
         shown = [index for index, text in enumerate(texts) if text.strip()]
-        requests = [self._request(items[i], texts[i], text_first=order) for i in shown for order in (True, False)]
+        requests = [request for i in shown for request in self.requests(items[i], texts[i])]
         answers = self._ask(requests) if requests else []
         pairs = zip(answers[::2], answers[1::2], strict=True)
         both = [
@@ -95,6 +95,10 @@ class TextJudge:
             for one, other in pairs
         ]
         return _judged(len(items), dict(zip(shown, both, strict=True)))
+
+    def requests(self, item: Instruction, text: str) -> tuple[Request, Request]:
+        """What is asked about one text: with it first, and with it second."""
+        return self._request(item, text, text_first=True), self._request(item, text, text_first=False)
 
     def _request(self, item: Instruction, text: str, *, text_first: bool) -> Request:
         first, second = (text, item.output) if text_first else (item.output, text)
