@@ -39,6 +39,29 @@ def test_the_quick_bench_of_generation_checks_its_answers_and_ends_with_its_figu
     assert {"processor", "cores", "memory_gib"} <= set(line["machine"])
 
 
+def test_the_quick_bench_of_writing_ends_with_its_figures() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "instruct.py"), "--quick"], capture_output=True, text=True, timeout=200
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["kept"] == 300
+    assert line["kept"] + sum(line["dropped"].values()) == line["candidates"]
+    assert 0.2 <= line["dropped_by_rouge_share"] <= 0.5
+    assert line["median_nearest_f"] >= 0.4
+    assert line["identical_decisions"] == line["loop_candidates"] == 200
+    assert line["vs_rouge_score"] > 1
+    assert 0 < line["novelty_seconds"] < line["seconds"]
+    assert 0 < line["novelty_cpu_seconds"] < line["cpu_seconds"]
+    assert 30 < line["peak_mib"] < 2048
+    published = (7, 8, 8, 10, 11, 12, 14, 17, 21.6)
+    for made, wanted in zip(line["instruction_words"][1:-1], published, strict=True):
+        assert made == pytest.approx(wanted, rel=0.2)
+    assert {"numpy", "rapidfuzz", "rouge_score"} <= set(line["versions"])
+    assert {"processor", "cores"} <= set(line["machine"])
+
+
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """What runners share, asked for ten answers."""

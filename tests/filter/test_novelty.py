@@ -195,3 +195,16 @@ def test_only_a_recipe_brings_it_into_the_chain(context, child):
     verdicts = step.judge([child(question=ASKED), child(question=OTHER)], context)
     assert [v.reason for v in verdicts] == ["", "rouge_l"]
     assert "novelty" not in [step.name for step in make_chain(FilterSettings())]
+
+
+def test_a_withdrawn_text_is_near_to_nothing_and_the_others_keep_their_numbers():
+    pool = Novelty(0.7)
+    pool.extend(["a red boat and a red sail", "the old mill stands still", "a red boat and a red car"])
+    pool.withdraw(0)
+    assert len(pool) == 2
+    assert pool.too_close("a red boat and a red sail").index == 2
+    pool.withdraw(2)
+    assert pool.too_close("a red boat and a red sail") is None
+    assert pool.nearest("a red boat and a red sail").f == 0
+    assert pool.add("a red boat and a red sail") == 3
+    assert pool.nearest("the old mill").index == 1

@@ -85,6 +85,20 @@ def test_a_list_that_the_budget_cuts_short_is_an_error_that_keeps_the_answers(tm
         assert ledger.count() > 0
 
 
+def test_who_wants_the_answers_that_the_budget_allows_gets_them_and_no_others(tmp_path: Path) -> None:
+    with ChaosServer() as server, Ledger(tmp_path / "ledger") as ledger:
+        given, limits = list(requests(50)), BudgetSettings(max_tokens=3000)
+        asked = ask(teacher(server), given, ledger, limits=limits, partly=True)
+        assert 0 < len(asked.answers) < 50
+        assert len(asked.answers) == asked.spend.calls == ledger.count()
+        assert all(answer.completion is not None for answer in asked.answers)
+        places = [given.index(answer.request) for answer in asked.answers]
+        assert places == sorted(places)
+        assert "of 3,000 tokens" in asked.stopped
+        enough = ask(teacher(server), given, ledger, limits=BudgetSettings(max_tokens=10**6), partly=True)
+        assert (len(enough.answers), enough.stopped) == (50, "")
+
+
 def test_what_a_killed_run_had_in_flight_counts_in_full(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger") as ledger:
         first = Budget(ledger, PRICE, BudgetSettings(max_usd=1e-3))

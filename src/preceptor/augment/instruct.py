@@ -36,6 +36,36 @@ KINDS = {
 """How a request names a category, where all of its shown tasks are of one."""
 
 
+OPENINGS = {
+    "question_answering": (
+        "Answer", "Are", "Can", "Choose", "Decide", "Determine", "Do", "Does", "How", "Is", "Predict", "Select",
+        "Should", "State", "Tell", "What", "When", "Where", "Which", "Who", "Why", "Will",
+    ),
+    "information_extraction": (
+        "Collect", "Detect", "Extract", "Find", "Highlight", "Identify", "List", "Locate", "Mark", "Name", "Retrieve",
+        "Spot", "Underline",
+    ),
+    "generation": (
+        "Compose", "Create", "Describe", "Discuss", "Draft", "Explain", "Expand", "Generate", "Outline", "Paraphrase",
+        "Prepare", "Propose", "Rephrase", "Rewrite", "Shorten", "Simplify", "Suggest", "Summarise",
+        "Translate", "Write",
+    ),
+    "other": ("Calculate", "Classify", "Compute", "Count", "Estimate", "Group", "Label", "Order", "Rank", "Sort"),
+}  # fmt: skip
+"""First words of instructions that `mix = "by_opening"` asks for: those by which `filter.categories` knows a kind."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a request shows and asks for besides."""
+
+    tasks: tuple[Instruction, ...]
+    kind: str = ""
+    """The category of all of them, which is asked for; empty: any."""
+    openings: tuple[str, ...] = ()
+    """First words that the new tasks' instructions are to have, one for each task; empty: any."""
+
+
 @dataclass(frozen=True)
 class TaskWriter:
     """Makes the requests of one recipe and reads the answers to them."""
@@ -55,41 +85,55 @@ class TaskWriter:
         """The prompt file that asks for tasks."""
         return load_prompt("instruct-json.v1" if self.structured else "instruct-turns.v1")
 
-    def draw(self, number: int, pool: Sequence[Instruction]) -> list[Instruction]:
-        """The tasks that request `number` shows, in the order in which it shows them; depends on nothing else."""
-        drawn = np.random.default_rng((self.settings.seed, number)).choice(
-            len(pool), size=self.settings.shown, replace=False
-        )
-        return [pool[i] for i in drawn]
+    def draw(self, number: int, pool: Sequence[Instruction], kind: str = "") -> Shown:
+        """What request `number` shows, of a pool whose tasks are all of the category `kind` or of any; depends on
+        nothing else.
+        """
+        noise = np.random.default_rng((self.settings.seed, number))
+        tasks = tuple(pool[i] for i in noise.choice(len(pool), size=self.settings.shown, replace=False))
+        openings: tuple[str, ...] = ()
+        if self.settings.mix == "by_opening":
+            known, count = OPENINGS[kind], self.settings.tasks_per_answer
+            openings = tuple(known[i] for i in noise.choice(len(known), size=count, replace=count > len(known)))
+        return Shown(tasks, kind, openings)
 
-    def request(self, number: int, shown: Sequence[Instruction], kind: str = "") -> Request:
-        """Request `number`, for tasks of the category `kind` or of any."""
+    def request(self, number: int, shown: Shown) -> Request:
+        """Request `number`."""
         names = ("instruction", "input", "output") if self.with_output else ("instruction", "input")
-        count = self.settings.tasks_per_answer
-        values = {
-            "with_output": self.with_output,
-            "count": count,
-            "kind": KINDS[kind] if kind else "",
-            "field": self.settings.field,
-        }
         item = f"{STRATEGY}/{number}"
         if self.structured:
-            tasks = json.dumps([{name: getattr(task, name) for name in names} for task in shown], ensure_ascii=False)
-            messages = self.prompt.messages(**values, tasks=tasks, keys=names)
-            schema = schema_of_list(TASKS, dict.fromkeys(names, ()))
-            return Request(messages, self.sampling, item=item, schema=schema)
-        return Request(self._turns(values, shown), self.sampling, item=item)
+            tasks = json.dumps(
+                [{name: getattr(task, name) for name in names} for task in shown.tasks], ensure_ascii=False
+            )
+            messages = self._prompt_of(self.settings.tasks_per_answer, shown, shown.openings, tasks=tasks, keys=names)
+            return Request(messages, self.sampling, item=item, schema=schema_of_list(TASKS, dict.fromkeys(names, ())))
+        return Request(self._turns(shown), self.sampling, item=item)
 
-    def _turns(self, values: dict[str, object], shown: Sequence[Instruction]) -> tuple[Message, ...]:
+    def _turns(self, shown: Shown) -> tuple[Message, ...]:
         """A conversation: one task for each answer or, where several are asked for, all of them in one."""
-        system, asking = self.prompt.messages(**values)
-        blocks = [_block(task, self.with_output) for task in shown]
-        if values["count"] == 1:
-            earlier = [turn for block in blocks for turn in (asking, Message("assistant", block))]
+        count = self.settings.tasks_per_answer
+        system, asking = self._prompt_of(count, shown, shown.openings)
+        blocks = [_block(task, self.with_output) for task in shown.tasks]
+        opened = [task.instruction.split()[0] for task in shown.tasks] if shown.openings else []
+        if count == 1:
+            earlier = []
+            for n, block in enumerate(blocks):
+                _, asked = self._prompt_of(1, shown, opened[n : n + 1])
+                earlier += [asked, Message("assistant", block)]
         else:
-            _, first = self.prompt.messages(**{**values, "count": len(shown)})
-            earlier = [first, Message("assistant", _numbered(blocks))]
+            _, asked = self._prompt_of(len(blocks), shown, opened)
+            earlier = [asked, Message("assistant", _numbered(blocks))]
         return (system, *earlier, asking)
+
+    def _prompt_of(self, count: int, shown: Shown, openings: Sequence[str], **values: object) -> tuple[Message, ...]:
+        return self.prompt.messages(
+            with_output=self.with_output,
+            count=count,
+            kind=KINDS[shown.kind] if shown.kind and not openings else "",
+            field=self.settings.field,
+            openings=openings,
+            **values,
+        )
 
     def read(self, completion: Completion) -> Read:
         """The tasks of an answer."""
@@ -123,8 +167,9 @@ def read_output(text: str) -> str:
 
 
 def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[str, ...]:
-    """The categories that requests take in turn with `mix = "by_category"`, which needs enough seeds of each; else
-    none. Raises `RecipeError` when there are too few seeds.
+    """The categories that requests take in turn unless `mix = "free"`: those with enough seeds.
+
+    Raises `RecipeError` when there are too few seeds.
     """
     if len(seeds) < settings.shown:
         raise RecipeError(f"instruct.shown = {settings.shown}, but there are only {len(seeds)} seeds.")
@@ -134,13 +179,13 @@ def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[
     kinds = tuple(name for name in CATEGORIES if counts[name] >= settings.shown)
     if not kinds:
         raise RecipeError(
-            f'instruct.mix = "by_category" shows {settings.shown} seeds of one category, and none has so many.',
+            f'instruct.mix = "{settings.mix}" shows {settings.shown} seeds of one category, and none has so many.',
             'Lower instruct.shown, or use mix = "free".',
         )
     return kinds
 
 
-_OUTPUT_LABEL = re.compile(r"[*_#\s]*output[*_]*\s*:[*_]*\s*", re.IGNORECASE)
+_OUTPUT_LABEL = re.compile(r"\A[*_#\s]*output[*_]*\s*:[*_]*\s*", re.IGNORECASE)
 
 
 def _block(task: Instruction, with_output: bool) -> str:

@@ -46,9 +46,10 @@ class InstructSettings(Section):
     tasks_per_answer: int = Field(1, ge=1, le=20)
     pool: Literal["seeds", "growing"] = "seeds"
     """Where the shown tasks come from: the seeds alone, or seeds and tasks kept in earlier rounds."""
-    mix: Literal["free", "by_category"] = "free"
+    mix: Literal["free", "by_category", "by_opening"] = "free"
     """`by_category`: the tasks shown in a request are all of one category, which it asks for; categories take turns, a
-    full one (see `balance`) is left out. For teachers too weak to write all kinds unasked."""
+    full one (see `balance`) is left out. `by_opening`: the request also names the first word of the instruction, drawn
+    from a table by category. For teachers too weak to write all kinds unasked; BioInstruct's is `free`."""
     outputs: Literal["together", "separate"] = "together"
     """`separate`: instruction and input first, then the output in a second call for each task that passed so far."""
     seed: Seed = 0

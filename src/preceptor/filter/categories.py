@@ -59,9 +59,10 @@ _OPENING = re.compile(
 _ADVERB = re.compile(r"(?!(?:apply|reply|supply|multiply)\b)\w+ly,?\s+")
 # "Read the note and list ...", "Given the abstract, write ...", "Using the table below, decide ...".
 _READING = re.compile(
-    r"(?:read|look at|consider|study|review|examine|take|use|analy[sz]e)\b[^.?!:;]*?(?:\b(?:and(?: then)?|to)\b|[.;:])\s*"
-    r"|(?:given|using|based on|according to|from|in|to|for|with|after reading|as|if|you are|here is|below is|the following"
-    r"|imagine|suppose|assume)\b[^.?!:;]*?[,.:;]\s*"
+    r"(?:read|look at|consider|study|review|examine|take|use|analy[sz]e)\b[^.?!:;]*?"
+    r"(?:\b(?:and(?: then)?|to)\b|[.;:])\s*"
+    r"|(?:given|using|based on|according to|from|in|to|for|with|after reading|as|if|you are|here is|below is"
+    r"|the following|imagine|suppose|assume)\b[^.?!:;]*?[,.:;]\s*"
 )
 _TEXT_NAMES = re.compile(
     r"\b(?:what|which|who)\b[^.?!]*\b(?:mentioned|named|listed|stated|described|reported|given|appears?|occurs?|found)\b"
@@ -69,8 +70,9 @@ _TEXT_NAMES = re.compile(
 )
 _OPTIONS = re.compile(r"\b(?:yes or no|true or false|yes, no|[aA], [bB],? (?:or )?[cC]|options?|choices)\b")
 _ONE_BY_ONE = re.compile(
-    r"\b(?:json|table|columns?|form|bullet(?:ed)?(?: points?)?|(?:one|each) (?:per|on (?:a|its own)|to a) (?:new )?line"
-    r"|(?:new|separate) line for each|one per line|separated by (?:a )?(?:commas?|semicolons?))\b"
+    r"\b(?:json|table|columns?|form|bullet(?:ed)?(?: points?)?"
+    r"|(?:one|each)(?: \w+)? (?:per|on (?:a|its own)|to a) (?:new )?line"
+    r"|(?:new|separate) line for each|separated by (?:a )?(?:commas?|semicolons?))\b"
 )
 """How what was found is to be laid out."""
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+")

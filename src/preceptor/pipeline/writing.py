@@ -264,9 +264,9 @@ class _Loop:
         open_kinds = [kind for kind in self.kinds if self.filled[kind] < self._room(kind)] or self.kinds
         for number in range(self.asked, self.asked + self._size()):
             kind = open_kinds[number % len(open_kinds)] if open_kinds else ""
-            drawn = self.writer.draw(number, by_kind[kind] if kind else self.pool)
-            request = self.writer.request(number, drawn, kind)
-            shown[request.item] = tuple(task.id for task in drawn)
+            drawn = self.writer.draw(number, by_kind[kind] if kind else self.pool, kind)
+            request = self.writer.request(number, drawn)
+            shown[request.item] = tuple(task.id for task in drawn.tasks)
             requests.append(request)
         return shown, requests
 

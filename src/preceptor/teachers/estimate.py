@@ -136,13 +136,13 @@ def sentences(made: Forecast, max_usd: float | None = None, max_tokens: int | No
         )
     else:
         time = made.seconds
-        lines.append(f"Time: about {_clock(time.typical)} ({_clock(time.low)} to {_clock(time.high)})")
+        lines.append(f"Time: about {clock(time.typical)} ({clock(time.low)} to {clock(time.high)})")
     lines.append("Measured on earlier answers in this run." if made.measured else "From sizes alone; nothing was sent.")
     if max_usd is not None and made.usd is not None:
-        lines.append(f"Budget: ${max_usd:g}, {_verdict(made.usd, max_usd)}")
+        lines.append(f"Budget: ${max_usd:g}, {verdict(made.usd, max_usd)}")
     if max_tokens is not None:
         total = Range(*(r + w for r, w in zip(_ends(made.input_tokens), _ends(made.output_tokens), strict=True)))
-        lines.append(f"Budget: {max_tokens:,} tokens, {_verdict(total, max_tokens)}")
+        lines.append(f"Budget: {max_tokens:,} tokens, {verdict(total, max_tokens)}")
     return lines
 
 
@@ -162,7 +162,8 @@ def _ends(values: Range) -> tuple[float, float, float]:
     return values.low, values.typical, values.high
 
 
-def _verdict(need: Range, limit: float) -> str:
+def verdict(need: Range, limit: float) -> str:
+    """Whether a budget of `limit` will do, for people."""
     if need.high <= limit:
         return "which is enough."
     return "which will end the run early." if need.low > limit else "which may end the run early."
@@ -172,7 +173,8 @@ def _whole(values: Range) -> str:
     return f"{values.typical:,.0f} ({values.low:,.0f} to {values.high:,.0f})"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
