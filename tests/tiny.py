@@ -22,7 +22,7 @@ from preceptor.config import DataSettings
 from preceptor.data import demo
 from preceptor.data.base import Task
 from preceptor.models.student import Student, open_student
-from preceptor.records import Example
+from preceptor.records import Example, Instruction
 
 ARCHITECTURES = ("llama", "gpt2", "bert")
 WINDOW = 64
@@ -163,4 +163,32 @@ def examples(count: int, name: str = "item") -> list[Example]:
             "conclusion": f"the drug {label}",
         }
         made.append(Example(f"{name}-{i}", fields, label))
+    return made
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<s>' + m['role'] + ' ' + m['content'] + '</s>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<s>assistant ' }}{% endif %}"
+)
+"""A chat template in the manner of real ones: a mark that ends each turn, and a line break after it."""
+
+
+def save_follower(folder: Path, kind: str, template: str | None = TEMPLATE, window: int = 160) -> Path:
+    """A tiny language model whose tokenizer has a chat template (or none)."""
+    save_model(folder, kind, (*WORDS, "user", "assistant", "instruction", "input", "response", "###", "yes-"), window)
+    if template is not None:
+        known = PreTrainedTokenizerFast.from_pretrained(folder)
+        known.chat_template = template
+        known.save_pretrained(folder)
+    return folder
+
+
+def tasks(count: int, name: str = "task") -> list[Instruction]:
+    """Instructions of different lengths whose answer follows from one word of the input."""
+    endings = {"yes": "pain fell", "no": "pain rose", "maybe not sure": "pain stayed the same"}
+    made = []
+    for i in range(count):
+        answer, ending = list(endings.items())[i % 3]
+        filler = " ".join(WORDS[10 + (i * 7 + k) % 20] for k in range(1 + i % 6))
+        made.append(Instruction(f"{name}-{i}", "does the drug improve pain ?", f"{filler} {ending}", answer, "other"))
     return made

@@ -84,7 +84,8 @@ def write(
                 return_dict_in_generate=True,
                 **_settings(loaded, repetition_penalty),
             )
-        done |= rows.advance(output.sequences, output.past_key_values, ends, width + max_tokens)
+        cache = None if _has_prefix(loaded.model) else output.past_key_values
+        done |= rows.advance(output.sequences, cache, ends, width + max_tokens)
     return [_written(loaded, prompts[number], done[number]) for number in range(len(prompts))]
 
 
@@ -247,6 +248,11 @@ class _Rows:
         if self.numbers and cache is not None:  # without one (state-space models) the rows are simply read again
             cache.batch_select_indices(kept)
         return done
+
+
+def _has_prefix(model: Any) -> bool:
+    """Whether virtual tokens stand before the text. peft puts them into an empty cache and cannot go on with one."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
 def _pad_left(rows: Sequence[Sequence[int]], width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

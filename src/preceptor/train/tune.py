@@ -93,13 +93,7 @@ def tune_cell(
     `settings.steps` optimiser steps; validation is held out of the sources. Raises `RecipeError` for a selection that
     needs labels, and `DataError` for a source of which no task fits the student.
     """
-    if settings.steps is None or settings.select not in ("loss", "last"):
-        raise RecipeError(
-            f"Tuning on instructions needs train.steps, and train.select cannot be {settings.select!r}."
-            if settings.steps is None
-            else f"train.select = {settings.select!r} needs labels, which instructions do not have.",
-            'Set train.steps, and train.select to "loss" or "last".',
-        )
+    steps = _check_settings(settings)
     untuned = open_for(student, settings, seed)
     kept, held_out = hold_out(sources, weights, seed)
     prepared = {name: prepare(untuned, tasks, name) for name, tasks in kept.items()}
@@ -116,9 +110,9 @@ def tune_cell(
     fitted = descend(
         tuned,
         _counted(batches, seen),
-        objective(tuned, validation, settings),
+        objective(tuned, validation, settings, steps),
         settings,
-        steps=settings.steps,
+        steps=steps,
         seed=seed,
         on_step=on_step,
     )
@@ -134,13 +128,23 @@ def tune_cell(
     write_json(folder / FIT, {**asdict(fitted), **record})
 
 
-def objective(follower: Follower, validation: Sequence[TrainingItem], settings: TrainSettings) -> Objective:
+def _check_settings(settings: TrainSettings) -> int:
+    """The number of steps; refuses what only labels have."""
+    if settings.select not in ("loss", "last"):
+        raise RecipeError(
+            f"train.select = {settings.select!r} needs labels, which instructions do not have.", 'Use "loss" or "last".'
+        )
+    if settings.steps is None:
+        raise RecipeError("Tuning on instructions needs train.steps.", "Arms of different sizes are compared at it.")
+    return settings.steps
+
+
+def objective(follower: Follower, validation: Sequence[TrainingItem], settings: TrainSettings, steps: int) -> Objective:
     """Mean negative log-likelihood of a token of the answers, in training and on validation.
 
     The mean is over the tokens of a whole step, as stock fine-tuning on instructions has it: a long answer counts by
     its length. (Labels count once per item: loop.py.) With `select = "last"` validation is looked at only at the end.
     """
-    steps = settings.steps or 1
     return Objective(
         partial(_gradients, follower),
         partial(_check, follower, validation),
