@@ -133,3 +133,23 @@ def test_a_template_that_cannot_be_rendered_is_one_sentence(chat: Loaded) -> Non
     chat.tokenizer.chat_template = "{{ raise_exception('a system turn is needed') }}"
     with pytest.raises(ModelError, match="cannot show an instruction: a system turn is needed"):
         make_form(chat, "auto")
+
+
+def test_the_built_in_models_own_template() -> None:
+    """A real tokenizer: line breaks are tokens here, so what stands around an answer shows."""
+    loaded = load_causal("builtin:smollm2-135m-instruct", "float32")
+    words = loaded.tokenizer
+    prompt, target = said(loaded, "auto", WITH, "\n 12 mg, yes.\n")
+    assert words.decode(prompt) == (
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\ndoes the drug improve pain ?\n\npain fell<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert words.decode(list(target)) == "12 mg, yes.<|im_end|>"
+    whole = words.apply_chat_template(
+        [{"role": "user", "content": user_text(WITH)}, {"role": "assistant", "content": "12 mg, yes."}],
+        return_dict=False,
+    )
+    assert [*prompt, *target, *words("\n", add_special_tokens=False)["input_ids"]] == list(whole)
+    alpaca, target = said(loaded, "alpaca", WITHOUT, " yes ")
+    assert words.decode(alpaca) == ALPACA.format(instruction=WITHOUT.instruction)
+    assert words.decode(list(target)) == "yes<|im_end|>"
