@@ -20,26 +20,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from preceptor.augment.instruct import STRATEGY, TaskWriter, kinds_of, read_output
 from preceptor.augment.reading_tasks import Draft, read_category
-from preceptor.config import BudgetSettings, InstructSettings
+from preceptor.config import InstructSettings
 from preceptor.data.parsers import unread
 from preceptor.errors import TeacherError
 from preceptor.filter.asking import sampling_of
 from preceptor.filter.categories import category_of
 from preceptor.filter.tasks import REASONS, KnownTasks, TaskRules
+from preceptor.pipeline.writing_records import Asking, EvenSample, Standing, Written
 from preceptor.records import (
     CATEGORIES,
     Example,
     Instruction,
     Outcome,
     Request,
-    Sampling,
     Source,
     Spend,
     TasksFunnel,
@@ -47,11 +47,8 @@ from preceptor.records import (
     drop,
     instruction_of,
 )
-from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
-from preceptor.teachers.base import Answer, Teacher
-from preceptor.teachers.phi import PhiGate
-from preceptor.teachers.prices import Price
+from preceptor.teachers.base import Answer
 from preceptor.teachers.tally import Tally
 
 NO_ANSWER = "no_answer_from_teacher"
@@ -69,58 +66,6 @@ CATEGORY_TOKENS = 32
 NEAREST = 1000
 """Kept tasks whose nearest one is looked for, which costs twice as much as only deciding: between once and twice so
 many, all of them where there are fewer."""
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Who is asked, and on what terms."""
-
-    teacher: Teacher
-    sampling: Sampling
-    ledger: Ledger
-    price: Price | None = None
-    limits: BudgetSettings | None = None
-    gate: PhiGate | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far the loop is."""
-
-    kept: int
-    target: int
-    asked: int
-    """Requests for tasks of finished rounds."""
-    candidates: int
-    dropped: Mapping[str, int]
-    unreadable: Mapping[str, int]
-    asking: str = ""
-    """How far the round is that is being asked, in words."""
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        parts = [f"{self.kept:,} of {self.target:,} kept", f"{self.asked:,} asked"]
-        if self.candidates:
-            parts.append(f"{self.kept / self.candidates:.0%} of {self.candidates:,} tasks kept")
-        gone = [f"{n:,} {reason}" for reason, n in Counter(self.dropped).most_common(3)]
-        lost = sum(self.unreadable.values())
-        parts += gone + ([f"{lost:,} unreadable"] if lost else []) + ([self.asking] if self.asking else [])
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What the loop wrote."""
-
-    kept: list[Example]
-    dropped: list[tuple[Example, Verdict]]
-    """In the order in which they were written."""
-    funnel: TasksFunnel
-    spend: Spend
-    """Of all requests: for tasks, outputs and categories."""
-    calls: dict[str, list[int]]
-    """Call in the ledger -> tokens read, written, and of those read the cached ones."""
 
 
 @dataclass
@@ -159,31 +104,6 @@ def write_tasks(
     from the ledger.
     """
     return _Loop(settings, seeds, asking, on_progress or (lambda standing: None)).run()
-
-
-class EvenSample:
-    """Every n-th of a row of unknown length, n being doubled whenever there are twice as many as wanted."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._stride = size, 1
-        self._found: dict[int, float] = {}
-
-    @property
-    def values(self) -> list[float]:
-        """In the order of their places."""
-        return list(self._found.values())
-
-    def wants(self, place: int) -> bool:
-        """Whether the value at this place will be taken."""
-        return place % self._stride == 0
-
-    def add(self, place: int, value: float) -> None:
-        """Take a value; what is no longer wanted goes."""
-        if self.wants(place):
-            self._found[place] = value
-        if len(self._found) >= 2 * self._size:
-            self._stride *= 2
-            self._found = {at: kept for at, kept in self._found.items() if self.wants(at)}
 
 
 @dataclass
