@@ -80,6 +80,7 @@ def test_a_used_up_budget_ends_the_loop_and_loses_nothing(outputs: str, tmp_path
         assert 0 < first.funnel.kept < 30
         assert first.funnel.stopped.startswith("the budget is used up: ")
         assert "of 7,000 tokens" in first.funnel.stopped
+        assert first.funnel.unreadable == {}  # what was not sent is no failure
         again = go(made, Frugal(), ledger, **terms)
         assert plain(again) == plain(first)
         # With more of it the loop goes on to what it would have been at once.

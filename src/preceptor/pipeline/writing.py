@@ -73,7 +73,7 @@ class _Candidate:
     """A task on its way."""
 
     id: str
-    parents: tuple[str, ...]
+    shown: tuple[Instruction, ...]
     draft: Draft
     call: str
     finish: str
@@ -174,9 +174,9 @@ class _Loop:
         self.stopped = self._why_stopped()
         self.report(self._standing())
 
-    def _requests(self) -> tuple[dict[str, tuple[str, ...]], list[Request]]:
-        """The round's requests, and for each one by its item the ids of the tasks that it shows."""
-        shown: dict[str, tuple[str, ...]] = {}
+    def _requests(self) -> tuple[dict[str, tuple[Instruction, ...]], list[Request]]:
+        """The round's requests, and for each one by its item the tasks that it shows."""
+        shown: dict[str, tuple[Instruction, ...]] = {}
         requests = []
         by_kind = {kind: [task for task in self.pool if task.category == kind] for kind in self.kinds}
         open_kinds = [kind for kind in self.kinds if self.filled[kind] < self._room(kind)] or self.kinds
@@ -184,7 +184,7 @@ class _Loop:
             kind = open_kinds[number % len(open_kinds)] if open_kinds else ""
             drawn = self.writer.draw(number, by_kind[kind] if kind else self.pool, kind)
             request = self.writer.request(number, drawn)
-            shown[request.item] = tuple(task.id for task in drawn.tasks)
+            shown[request.item] = drawn.tasks
             requests.append(request)
         return shown, requests
 
@@ -234,7 +234,7 @@ class _Loop:
 
     # --- from an answer to kept and dropped -----------------------------------------------------------------------
 
-    def _read(self, answer: Answer, parents: tuple[str, ...]) -> list[_Candidate]:
+    def _read(self, answer: Answer, shown: tuple[Instruction, ...]) -> list[_Candidate]:
         if answer.completion is None:
             self.unreadable[NO_ANSWER] += 1
             return []
@@ -243,7 +243,7 @@ class _Loop:
         outcome = Outcome.ANSWERED if read.drafts else unread(answer.completion.text, answer.completion.finish)
         self.outcomes[str(outcome)] += 1
         name, call, finish = answer.request.item.replace("/", "-"), answer.completion.call, answer.completion.finish
-        return [_Candidate(f"{name}-{i}", parents, draft, call, finish) for i, draft in enumerate(read.drafts)]
+        return [_Candidate(f"{name}-{i}", shown, draft, call, finish) for i, draft in enumerate(read.drafts)]
 
     def _look(self, candidates: Sequence[_Candidate]) -> None:
         """Rules and novelty, one after another."""
@@ -265,7 +265,7 @@ class _Loop:
 
     def _add_outputs(self, candidates: Sequence[_Candidate]) -> None:
         """Ask for the outputs of what has passed so far. Those that the budget did not allow count as failed."""
-        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input) for c in candidates]
+        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input, c.shown) for c in candidates]
         said = {answer.request.item: answer.completion for answer in self._ask(requests)}
         for candidate, request in zip(candidates, requests, strict=True):
             completion = said.get(request.item)
@@ -274,7 +274,6 @@ class _Loop:
                 continue
             candidate.draft = replace(candidate.draft, output=read_output(completion.text))
             candidate.finish = completion.finish
-            self.known.set_output(candidate.draft)
             verdict = self.rules.judge_output(candidate.draft, completion.finish)
             if not verdict.kept:
                 candidate.verdict = verdict
@@ -335,7 +334,14 @@ class _Loop:
         )
         # A dropped one whose category nobody said has the rules' as its label: an example needs one.
         label = candidate.category or category_of(draft.instruction, draft.input)
-        return Example(candidate.id, fields, label, origin=STRATEGY, parents=candidate.parents, source=source)
+        return Example(
+            candidate.id,
+            fields,
+            label,
+            origin=STRATEGY,
+            parents=tuple(task.id for task in candidate.shown),
+            source=source,
+        )
 
     # --- when to stop, and what is told ----------------------------------------------------------------------------
 
