@@ -31,7 +31,8 @@ from wordings import Writer
 
 from preceptor.config import InstructSettings
 from preceptor.filter.tasks import KnownTasks
-from preceptor.pipeline.writing import Asking, write_tasks
+from preceptor.pipeline.writing import write_tasks
+from preceptor.pipeline.writing_records import Asking
 from preceptor.records import CATEGORIES, Instruction, Request, Sampling
 from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import machine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from preceptor.config import TeacherSettings, check_recipe, load_recipe
+from preceptor.config import TeacherSettings, check_recipe, load_recipe, read_recipe
 from preceptor.data.load import load_datasets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,5 +114,5 @@ def test_every_teacher_example_is_valid() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda p: p.stem)
 def test_every_recipe_is_valid_and_asks_a_question(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# ")
-    recipe = load_recipe(path)
+    recipe = read_recipe(path)
     assert recipe.title.endswith("?")

@@ -2,8 +2,8 @@
 
 Every request shows a few tasks, drawn at random, and asks for others. A teacher with structured outputs gets them in
 one message and answers in JSON; any other gets a conversation in which it has already written them, which is the form
-that small models continue best: of 32 answers of SmolLM2-135M-Instruct with three seeds as its own earlier answers 17
-were whole tasks, with the same seeds as a numbered list 1.
+that small models continue best: SmolLM2-135M-Instruct wrote a whole task in 13 of 32 such answers, and in 5 where the
+same tasks stood in one message.
 """
 
 from __future__ import annotations
@@ -139,10 +139,14 @@ class TaskWriter:
         """The tasks of an answer."""
         return read_tasks(completion.text, completion.finish, with_output=self.with_output)
 
-    def output_request(self, name: str, instruction: str, given: str) -> Request:
-        """For the output of the task called `name`."""
-        messages = output_prompt().messages(instruction=instruction, input=given)
-        return Request(messages, self.sampling, item=f"output/{name}")
+    def output_request(self, name: str, instruction: str, given: str, shown: Sequence[Instruction]) -> Request:
+        """For the output of the task called `name`, after those of the tasks that were shown when it was written."""
+        system, asking = output_prompt().messages(instruction=instruction, input=given)
+        earlier: list[Message] = []
+        for task in shown:
+            _, asked = output_prompt().messages(instruction=task.instruction, input=task.input)
+            earlier += [asked, Message("assistant", task.output)]
+        return Request((system, *earlier, asking), self.sampling, item=f"output/{name}")
 
     def category_request(self, name: str, instruction: str, given: str, asked: Sampling) -> Request:
         """For the category of the task called `name`, sampled as `asked`."""

@@ -171,10 +171,6 @@ class KnownTasks:
         del self._outputs[_asked(task)]
         self._pool.withdraw(number)
 
-    def set_output(self, task: Written) -> None:
-        """Know the output of a task that was added without it."""
-        self._outputs[_asked(task)] = normalised(task.output)
-
     def judge(self, task: Written, *, with_output: bool = True) -> Verdict:
         """Whether the task is new; without its output an equal instruction and input are enough to be a duplicate."""
         known = self._outputs.get(_asked(task))

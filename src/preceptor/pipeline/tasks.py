@@ -22,8 +22,9 @@ from preceptor.data.tasks import read_tasks
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.leakage import Leakage
 from preceptor.models.embed import Embedder
-from preceptor.pipeline.writing import Asking, Written, write_tasks
+from preceptor.pipeline.writing import write_tasks
 from preceptor.pipeline.writing_forecast import forecast_writing
+from preceptor.pipeline.writing_records import Asking, Written
 from preceptor.progress import Progress
 from preceptor.publish.card import Card
 from preceptor.publish.diversity import diversity_of

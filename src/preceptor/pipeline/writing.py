@@ -20,26 +20,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from preceptor.augment.instruct import STRATEGY, TaskWriter, kinds_of, read_output
 from preceptor.augment.reading_tasks import Draft, read_category
-from preceptor.config import BudgetSettings, InstructSettings
+from preceptor.config import InstructSettings
 from preceptor.data.parsers import unread
 from preceptor.errors import TeacherError
 from preceptor.filter.asking import sampling_of
 from preceptor.filter.categories import category_of
 from preceptor.filter.tasks import REASONS, KnownTasks, TaskRules
+from preceptor.pipeline.writing_records import Asking, EvenSample, Standing, Written
 from preceptor.records import (
     CATEGORIES,
     Example,
     Instruction,
     Outcome,
     Request,
-    Sampling,
     Source,
     Spend,
     TasksFunnel,
@@ -47,11 +47,8 @@ from preceptor.records import (
     drop,
     instruction_of,
 )
-from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
-from preceptor.teachers.base import Answer, Teacher
-from preceptor.teachers.phi import PhiGate
-from preceptor.teachers.prices import Price
+from preceptor.teachers.base import Answer
 from preceptor.teachers.tally import Tally
 
 NO_ANSWER = "no_answer_from_teacher"
@@ -71,66 +68,12 @@ NEAREST = 1000
 many, all of them where there are fewer."""
 
 
-@dataclass(frozen=True)
-class Asking:
-    """Who is asked, and on what terms."""
-
-    teacher: Teacher
-    sampling: Sampling
-    ledger: Ledger
-    price: Price | None = None
-    limits: BudgetSettings | None = None
-    gate: PhiGate | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far the loop is."""
-
-    kept: int
-    target: int
-    asked: int
-    """Requests for tasks of finished rounds."""
-    candidates: int
-    dropped: Mapping[str, int]
-    unreadable: Mapping[str, int]
-    asking: str = ""
-    """How far the round is that is being asked, in words."""
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        parts = [f"{self.kept:,} of {self.target:,} kept", f"{self.asked:,} asked"]
-        if self.candidates:
-            parts.append(f"{self.kept / self.candidates:.0%} of {self.candidates:,} tasks kept")
-        gone = [f"{n:,} {reason}" for reason, n in Counter(self.dropped).most_common(3)]
-        lost = sum(self.unreadable.values())
-        parts += gone + ([f"{lost:,} unreadable"] if lost else []) + ([self.asking] if self.asking else [])
-        return ", ".join(parts)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What the loop wrote."""
-
-    kept: list[Example]
-    dropped: list[tuple[Example, Verdict]]
-    """In the order in which they were written."""
-    funnel: TasksFunnel
-    spend: Spend
-    """Of all requests: for tasks, outputs and categories."""
-    calls: dict[str, list[int]]
-    """Call in the ledger -> tokens read, written, and of those read the cached ones."""
-    again: bool = False
-    """Whether the teacher fell silent, so that the same call may well come further later."""
-
-
 @dataclass
 class _Candidate:
     """A task on its way."""
 
     id: str
-    parents: tuple[str, ...]
+    shown: tuple[Instruction, ...]
     draft: Draft
     call: str
     finish: str
@@ -161,31 +104,6 @@ def write_tasks(
     from the ledger.
     """
     return _Loop(settings, seeds, asking, on_progress or (lambda standing: None)).run()
-
-
-class EvenSample:
-    """Every n-th of a row of unknown length, n being doubled whenever there are twice as many as wanted."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._stride = size, 1
-        self._found: dict[int, float] = {}
-
-    @property
-    def values(self) -> list[float]:
-        """In the order of their places."""
-        return list(self._found.values())
-
-    def wants(self, place: int) -> bool:
-        """Whether the value at this place will be taken."""
-        return place % self._stride == 0
-
-    def add(self, place: int, value: float) -> None:
-        """Take a value; what is no longer wanted goes."""
-        if self.wants(place):
-            self._found[place] = value
-        if len(self._found) >= 2 * self._size:
-            self._stride *= 2
-            self._found = {at: kept for at, kept in self._found.items() if self.wants(at)}
 
 
 @dataclass
@@ -256,9 +174,9 @@ class _Loop:
         self.stopped = self._why_stopped()
         self.report(self._standing())
 
-    def _requests(self) -> tuple[dict[str, tuple[str, ...]], list[Request]]:
-        """The round's requests, and for each one by its item the ids of the tasks that it shows."""
-        shown: dict[str, tuple[str, ...]] = {}
+    def _requests(self) -> tuple[dict[str, tuple[Instruction, ...]], list[Request]]:
+        """The round's requests, and for each one by its item the tasks that it shows."""
+        shown: dict[str, tuple[Instruction, ...]] = {}
         requests = []
         by_kind = {kind: [task for task in self.pool if task.category == kind] for kind in self.kinds}
         open_kinds = [kind for kind in self.kinds if self.filled[kind] < self._room(kind)] or self.kinds
@@ -266,7 +184,7 @@ class _Loop:
             kind = open_kinds[number % len(open_kinds)] if open_kinds else ""
             drawn = self.writer.draw(number, by_kind[kind] if kind else self.pool, kind)
             request = self.writer.request(number, drawn)
-            shown[request.item] = tuple(task.id for task in drawn.tasks)
+            shown[request.item] = drawn.tasks
             requests.append(request)
         return shown, requests
 
@@ -316,7 +234,7 @@ class _Loop:
 
     # --- from an answer to kept and dropped -----------------------------------------------------------------------
 
-    def _read(self, answer: Answer, parents: tuple[str, ...]) -> list[_Candidate]:
+    def _read(self, answer: Answer, shown: tuple[Instruction, ...]) -> list[_Candidate]:
         if answer.completion is None:
             self.unreadable[NO_ANSWER] += 1
             return []
@@ -325,7 +243,7 @@ class _Loop:
         outcome = Outcome.ANSWERED if read.drafts else unread(answer.completion.text, answer.completion.finish)
         self.outcomes[str(outcome)] += 1
         name, call, finish = answer.request.item.replace("/", "-"), answer.completion.call, answer.completion.finish
-        return [_Candidate(f"{name}-{i}", parents, draft, call, finish) for i, draft in enumerate(read.drafts)]
+        return [_Candidate(f"{name}-{i}", shown, draft, call, finish) for i, draft in enumerate(read.drafts)]
 
     def _look(self, candidates: Sequence[_Candidate]) -> None:
         """Rules and novelty, one after another."""
@@ -347,7 +265,7 @@ class _Loop:
 
     def _add_outputs(self, candidates: Sequence[_Candidate]) -> None:
         """Ask for the outputs of what has passed so far. Those that the budget did not allow count as failed."""
-        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input) for c in candidates]
+        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input, c.shown) for c in candidates]
         said = {answer.request.item: answer.completion for answer in self._ask(requests)}
         for candidate, request in zip(candidates, requests, strict=True):
             completion = said.get(request.item)
@@ -356,7 +274,6 @@ class _Loop:
                 continue
             candidate.draft = replace(candidate.draft, output=read_output(completion.text))
             candidate.finish = completion.finish
-            self.known.set_output(candidate.draft)
             verdict = self.rules.judge_output(candidate.draft, completion.finish)
             if not verdict.kept:
                 candidate.verdict = verdict
@@ -417,7 +334,14 @@ class _Loop:
         )
         # A dropped one whose category nobody said has the rules' as its label: an example needs one.
         label = candidate.category or category_of(draft.instruction, draft.input)
-        return Example(candidate.id, fields, label, origin=STRATEGY, parents=candidate.parents, source=source)
+        return Example(
+            candidate.id,
+            fields,
+            label,
+            origin=STRATEGY,
+            parents=tuple(task.id for task in candidate.shown),
+            source=source,
+        )
 
     # --- when to stop, and what is told ----------------------------------------------------------------------------
 
