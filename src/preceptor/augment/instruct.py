@@ -139,14 +139,10 @@ class TaskWriter:
         """The tasks of an answer."""
         return read_tasks(completion.text, completion.finish, with_output=self.with_output)
 
-    def output_request(self, name: str, instruction: str, given: str, shown: Sequence[Instruction]) -> Request:
-        """For the output of the task called `name`, after those of the tasks that were shown when it was written."""
-        system, asking = output_prompt().messages(instruction=instruction, input=given)
-        earlier: list[Message] = []
-        for task in shown:
-            _, asked = output_prompt().messages(instruction=task.instruction, input=task.input)
-            earlier += [asked, Message("assistant", task.output)]
-        return Request((system, *earlier, asking), self.sampling, item=f"output/{name}")
+    def output_request(self, name: str, instruction: str, given: str) -> Request:
+        """For the output of the task called `name`."""
+        messages = output_prompt().messages(instruction=instruction, input=given)
+        return Request(messages, self.sampling, item=f"output/{name}")
 
     def category_request(self, name: str, instruction: str, given: str, asked: Sampling) -> Request:
         """For the category of the task called `name`, sampled as `asked`."""

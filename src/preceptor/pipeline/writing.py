@@ -265,7 +265,7 @@ class _Loop:
 
     def _add_outputs(self, candidates: Sequence[_Candidate]) -> None:
         """Ask for the outputs of what has passed so far. Those that the budget did not allow count as failed."""
-        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input, c.shown) for c in candidates]
+        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input) for c in candidates]
         said = {answer.request.item: answer.completion for answer in self._ask(requests)}
         for candidate, request in zip(candidates, requests, strict=True):
             completion = said.get(request.item)

@@ -103,7 +103,7 @@ def _parts(
     tasks = [(str(n), seed.instruction, seed.input) for n, seed in enumerate(seeds[:SAMPLE])]
     kept = int(min(settings.target, cap * each))
     if settings.outputs == "separate":
-        sample = [writer.output_request(*task, seeds[: settings.shown]) for task in tasks]
+        sample = [writer.output_request(*task) for task in tasks]
         parts.append(
             _Part("outputs", _unasked(sample), kept, int(min(math.ceil(settings.target / YIELDS[1]), cap * each)))
         )
