@@ -166,13 +166,25 @@ def read_output(text: str) -> str:
     return _OUTPUT_LABEL.sub("", text.strip(), count=1).strip()
 
 
+def short_enough(tasks: Sequence[Instruction], settings: InstructSettings) -> list[Instruction]:
+    """The tasks that may be shown."""
+    most = settings.shown_words
+    return [
+        task
+        for task in tasks
+        if most is None or sum(len(part.split()) for part in (task.instruction, task.input, task.output)) <= most
+    ]
+
+
 def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[str, ...]:
-    """The categories that requests take in turn unless `mix = "free"`: those with enough seeds.
+    """The categories that requests take in turn unless `mix = "free"`: those with enough seeds that may be shown.
 
     Raises `RecipeError` when there are too few seeds.
     """
+    seeds = short_enough(seeds, settings)
     if len(seeds) < settings.shown:
-        raise RecipeError(f"instruct.shown = {settings.shown}, but there are only {len(seeds)} seeds.")
+        brief = "" if settings.shown_words is None else f" of at most {settings.shown_words} words"
+        raise RecipeError(f"instruct.shown = {settings.shown}, but there are only {len(seeds)} seeds{brief}.")
     if settings.mix == "free":
         return ()
     counts = Counter(seed.category for seed in seeds)
@@ -180,7 +192,7 @@ def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[
     if not kinds:
         raise RecipeError(
             f'instruct.mix = "{settings.mix}" shows {settings.shown} seeds of one category, and none has so many.',
-            'Lower instruct.shown, or use mix = "free".',
+            'Lower instruct.shown, raise instruct.shown_words, or use mix = "free".',
         )
     return kinds
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from preceptor.augment.instruct import TaskWriter, kinds_of
+from preceptor.augment.instruct import TaskWriter, kinds_of, short_enough
 from preceptor.config import BudgetSettings, InstructSettings, TeacherSettings
 from preceptor.filter.asking import sampling_of
 from preceptor.pipeline.writing import CATEGORY_TOKENS
@@ -97,7 +97,7 @@ def _parts(
     asking = []
     for number in range(min(SAMPLE, fewest)):
         kind = kinds[number % len(kinds)] if kinds else ""
-        pool = [seed for seed in seeds if not kind or seed.category == kind]
+        pool = [seed for seed in short_enough(seeds, settings) if not kind or seed.category == kind]
         asking.append(writer.request(number, writer.draw(number, pool, kind)))
     parts = [_Part("tasks", _unasked(asking), fewest, most)]
     tasks = [(str(n), seed.instruction, seed.input) for n, seed in enumerate(seeds[:SAMPLE])]
