@@ -19,6 +19,7 @@ from preceptor.augment.instruct import (
     kinds_of,
     output_prompt,
     read_output,
+    short_enough,
 )
 from preceptor.config import InstructSettings
 from preceptor.errors import RecipeError
@@ -119,15 +120,9 @@ def test_separate_outputs_are_neither_shown_nor_asked_for(structured: bool) -> N
     assert "Done" not in text
     assert "output" not in text.lower()
     assert "output" not in made.request(0, THREE).schema
-
-
-def test_an_output_is_asked_for_after_those_of_the_shown_tasks() -> None:
-    made = writer(outputs="separate")
-    request = made.output_request("x-1", "Do it.", "On this.", SEEDS[:2])
-    assert [m.role for m in request.messages] == ["system", "user", "assistant", "user", "assistant", "user"]
-    assert [m.content for m in request.messages[1:5]] == ["Do number 0.", "Done 0", "Do number 1.\n\nInput 1", "Done 1"]
+    request = made.output_request("x-1", "Do it.", "On this.")
     assert request.messages[-1].content == "Do it.\n\nOn this."
-    assert made.output_request("x-1", "Do it.", "", ()).messages[-1].content == "Do it."
+    assert made.output_request("x-1", "Do it.", "").messages[-1].content == "Do it."
     assert request.item == "output/x-1"
 
 
@@ -160,6 +155,19 @@ def test_categories_take_turns_where_there_are_enough_seeds_of_them() -> None:
         kinds_of(SEEDS, InstructSettings(mix="by_category", shown=4))
     with pytest.raises(RecipeError, match="only 2 seeds"):
         kinds_of(SEEDS[:2], InstructSettings())
+    with pytest.raises(RecipeError, match="only 0 seeds of at most 3 words"):
+        kinds_of(SEEDS, InstructSettings(shown_words=3))
+
+
+def test_long_tasks_are_not_shown() -> None:
+    # "Do number 0." and "Done 0" are five words, an input of "Input 1" makes it seven.
+    assert short_enough(SEEDS, InstructSettings()) == SEEDS
+    assert short_enough(SEEDS, InstructSettings(shown_words=7)) == SEEDS
+    assert short_enough(SEEDS, InstructSettings(shown_words=6)) == SEEDS[::2]
+    assert kinds_of(SEEDS, InstructSettings(mix="by_category", shown_words=6, shown=2)) == (
+        CATEGORIES[0],
+        CATEGORIES[2],
+    )
 
 
 def test_the_prompts_of_this_part_are_those_that_ship() -> None:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from writing_runs import GEN, IE, QA, SEEDS, Counting, go, number_of, plain, settings, task, words
+from writing_runs import GEN, IE, QA, SEEDS, Counting, checked, go, number_of, plain, settings, task, words
 
 from preceptor.augment.instruct import OPENINGS
-from preceptor.records import Request, instruction_of
+from preceptor.pipeline.writing import write_tasks
+from preceptor.pipeline.writing_records import Asking
+from preceptor.records import Request, Sampling, instruction_of
+from preceptor.store.ledger import Ledger
 from preceptor.teachers.base import Answer, Control
 
 # --- what comes out ------------------------------------------------------------------------------------------------
@@ -155,6 +158,20 @@ def test_the_order_in_which_answers_come_changes_nothing() -> None:
 
     made = settings(pool="growing", categories="teacher")
     assert plain(go(made, Backwards())) == plain(go(made, Counting()))
+
+
+@pytest.mark.parametrize("pool", ["seeds", "growing"])
+def test_long_tasks_are_not_shown_but_known(pool: str) -> None:
+    long = replace(SEEDS[0], id="long", instruction="Who rang " + words(0, 30) + "?")
+    teacher = Counting(lambda r: task(number_of(r), instruction=long.instruction if number_of(r) == 0 else ""))
+    with Ledger(":memory:") as ledger:
+        made = settings(pool=pool, shown_words=20, max_requests=32, rules={"language": "any"})
+        written = checked(write_tasks(made, [long, *SEEDS], Asking(teacher, Sampling(), ledger)))
+    reasons = {example.id: verdict.reason for example, verdict in written.dropped}
+    assert reasons.pop("instruct-0-0") == "rouge_l"
+    assert set(reasons.values()) <= {"target_reached"}
+    texts = {text for request in teacher.asked for text in shown(request)}
+    assert texts <= {seed.instruction for seed in SEEDS}  # a kept one has more than twenty words
 
 
 def test_tasks_by_category_are_shown_and_asked_for_in_turn() -> None:

@@ -139,14 +139,10 @@ class TaskWriter:
         """The tasks of an answer."""
         return read_tasks(completion.text, completion.finish, with_output=self.with_output)
 
-    def output_request(self, name: str, instruction: str, given: str, shown: Sequence[Instruction]) -> Request:
-        """For the output of the task called `name`, after those of the tasks that were shown when it was written."""
-        system, asking = output_prompt().messages(instruction=instruction, input=given)
-        earlier: list[Message] = []
-        for task in shown:
-            _, asked = output_prompt().messages(instruction=task.instruction, input=task.input)
-            earlier += [asked, Message("assistant", task.output)]
-        return Request((system, *earlier, asking), self.sampling, item=f"output/{name}")
+    def output_request(self, name: str, instruction: str, given: str) -> Request:
+        """For the output of the task called `name`."""
+        messages = output_prompt().messages(instruction=instruction, input=given)
+        return Request(messages, self.sampling, item=f"output/{name}")
 
     def category_request(self, name: str, instruction: str, given: str, asked: Sampling) -> Request:
         """For the category of the task called `name`, sampled as `asked`."""
@@ -170,13 +166,25 @@ def read_output(text: str) -> str:
     return _OUTPUT_LABEL.sub("", text.strip(), count=1).strip()
 
 
+def short_enough(tasks: Sequence[Instruction], settings: InstructSettings) -> list[Instruction]:
+    """The tasks that may be shown."""
+    most = settings.shown_words
+    return [
+        task
+        for task in tasks
+        if most is None or sum(len(part.split()) for part in (task.instruction, task.input, task.output)) <= most
+    ]
+
+
 def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[str, ...]:
-    """The categories that requests take in turn unless `mix = "free"`: those with enough seeds.
+    """The categories that requests take in turn unless `mix = "free"`: those with enough seeds that may be shown.
 
     Raises `RecipeError` when there are too few seeds.
     """
+    seeds = short_enough(seeds, settings)
     if len(seeds) < settings.shown:
-        raise RecipeError(f"instruct.shown = {settings.shown}, but there are only {len(seeds)} seeds.")
+        brief = "" if settings.shown_words is None else f" of at most {settings.shown_words} words"
+        raise RecipeError(f"instruct.shown = {settings.shown}, but there are only {len(seeds)} seeds{brief}.")
     if settings.mix == "free":
         return ()
     counts = Counter(seed.category for seed in seeds)
@@ -184,7 +192,7 @@ def kinds_of(seeds: Sequence[Instruction], settings: InstructSettings) -> tuple[
     if not kinds:
         raise RecipeError(
             f'instruct.mix = "{settings.mix}" shows {settings.shown} seeds of one category, and none has so many.',
-            'Lower instruct.shown, or use mix = "free".',
+            'Lower instruct.shown, raise instruct.shown_words, or use mix = "free".',
         )
     return kinds
 

@@ -43,6 +43,9 @@ class InstructSettings(Section):
     """Stop when so many tasks are kept. 25,005 is BioInstruct's number."""
     shown: int = Field(3, ge=1)
     """Example tasks in each prompt; 3 in BioInstruct."""
+    shown_words: int | None = Field(None, ge=1)
+    """Show only tasks of at most so many words, their three parts together; None: all. New tasks are compared with all
+    seeds nevertheless. A small teacher loses itself in long ones, and reading them takes it as long as writing."""
     tasks_per_answer: int = Field(1, ge=1, le=20)
     pool: Literal["seeds", "growing"] = "seeds"
     """Where the shown tasks come from: the seeds alone, or seeds and tasks kept in earlier rounds."""

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from preceptor.augment.instruct import STRATEGY, TaskWriter, kinds_of, read_output
+from preceptor.augment.instruct import STRATEGY, TaskWriter, kinds_of, read_output, short_enough
 from preceptor.augment.reading_tasks import Draft, read_category
 from preceptor.config import InstructSettings
 from preceptor.data.parsers import unread
@@ -137,7 +137,7 @@ class _Loop:
         self.kinds = kinds_of(self.seeds, settings)
         self.rules = TaskRules(settings.rules, self.seeds)
         self.known = KnownTasks(settings.max_f, self.seeds)
-        self.pool = list(self.seeds)
+        self.pool = short_enough(self.seeds, settings)
         self.window: deque[tuple[int, int, int]] = deque()  # requests, candidates and kept of the last rounds
         # Rounded up, so that shares that sum to 1 leave room for the whole target.
         self.room: dict[str, int] = {
@@ -170,7 +170,7 @@ class _Loop:
         while sum(n for n, _, _ in self.window) - self.window[0][0] >= self.settings.window:
             self.window.popleft()
         if self.settings.pool == "growing":
-            self.pool += [instruction_of(example) for example in self.kept[kept_before:]]
+            self.pool += short_enough([instruction_of(e) for e in self.kept[kept_before:]], self.settings)
         self.stopped = self._why_stopped()
         self.report(self._standing())
 
@@ -265,7 +265,7 @@ class _Loop:
 
     def _add_outputs(self, candidates: Sequence[_Candidate]) -> None:
         """Ask for the outputs of what has passed so far. Those that the budget did not allow count as failed."""
-        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input, c.shown) for c in candidates]
+        requests = [self.writer.output_request(c.id, c.draft.instruction, c.draft.input) for c in candidates]
         said = {answer.request.item: answer.completion for answer in self._ask(requests)}
         for candidate, request in zip(candidates, requests, strict=True):
             completion = said.get(request.item)

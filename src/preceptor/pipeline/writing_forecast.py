@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from preceptor.augment.instruct import TaskWriter, kinds_of
+from preceptor.augment.instruct import TaskWriter, kinds_of, short_enough
 from preceptor.config import BudgetSettings, InstructSettings, TeacherSettings
 from preceptor.filter.asking import sampling_of
 from preceptor.pipeline.writing import CATEGORY_TOKENS
@@ -97,13 +97,13 @@ def _parts(
     asking = []
     for number in range(min(SAMPLE, fewest)):
         kind = kinds[number % len(kinds)] if kinds else ""
-        pool = [seed for seed in seeds if not kind or seed.category == kind]
+        pool = [seed for seed in short_enough(seeds, settings) if not kind or seed.category == kind]
         asking.append(writer.request(number, writer.draw(number, pool, kind)))
     parts = [_Part("tasks", _unasked(asking), fewest, most)]
     tasks = [(str(n), seed.instruction, seed.input) for n, seed in enumerate(seeds[:SAMPLE])]
     kept = int(min(settings.target, cap * each))
     if settings.outputs == "separate":
-        sample = [writer.output_request(*task, seeds[: settings.shown]) for task in tasks]
+        sample = [writer.output_request(*task) for task in tasks]
         parts.append(
             _Part("outputs", _unasked(sample), kept, int(min(math.ceil(settings.target / YIELDS[1]), cap * each)))
         )
