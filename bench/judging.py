@@ -24,6 +24,7 @@ from preceptor.evaluate.judging import TextJudge, read_rating
 from preceptor.records import Instruction, Sampling
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import answers_of
+from preceptor.teachers.asker import Asker
 from preceptor.teachers.make import make_teacher
 
 FILE = "mts-dialog/MTS-Dialog-ValidationSet.csv"
@@ -41,7 +42,7 @@ def answers_in_words(judge: TextJudge, items: Sequence[Instruction], texts: Sequ
     """Of single answers: how many hold two scores, and which of the two texts shown has the higher one."""
     said = Counter[str]()
     requests = [r for item, text in zip(items, texts, strict=True) for r in judge.requests(item, text)]
-    for answer in answers_of(judge.teacher, requests, judge.ledger):
+    for answer in answers_of(judge.ask.teacher, requests, judge.ask.ledger):
         rated = read_rating(answer.completion, text_first=True)
         said["unread" if rated is None else "first" if rated.lead > 0 else "second" if rated.lead < 0 else "equal"] += 1
     return {name: said[name] for name in ("unread", "first", "second", "equal")}
@@ -62,7 +63,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         teacher = make_teacher(TeacherSettings(model=asked.model), Path(folder))
         ledger = Ledger(asked.ledger or Path(folder) / "ledger.sqlite")
         sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature)
-        judge, figures = TextJudge(teacher, ledger, sampling), {}
+        judge, figures = TextJudge(Asker(teacher, ledger), sampling), {}
         for name, texts in (("the reference itself", notes), ("the next item's note", notes[1:] + notes[:1])):
             judged = judge(items, texts)
             figures[name] = {**judged.counts, "answers": answers_in_words(judge, items, texts)}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,10 @@ from preceptor.config import BudgetSettings, PhiSettings
 from preceptor.errors import BudgetError, PrivacyError, TeacherError
 from preceptor.evaluate.aggregate import estimate
 from preceptor.evaluate.judging import Judged, Rated, TextJudge, read_rating
+from preceptor.progress import Progress
 from preceptor.records import Completion, Instruction, Request, Sampling
 from preceptor.store.ledger import Ledger
+from preceptor.teachers.asker import Asker
 from preceptor.teachers.base import Answer, Control
 from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price
@@ -49,8 +52,9 @@ class Recorder:
         return self.script(*shown(request))
 
 
-def judge(script: Callable[[Request], str], folder: Path, **more: object) -> TextJudge:
-    return TextJudge(ScriptedTeacher(script), Ledger(folder / "ledger.sqlite"), Sampling(max_tokens=64), **more)  # type: ignore[arg-type]
+def judge(script: Callable[[Request], str], folder: Path, **more: Any) -> TextJudge:
+    asker = Asker(ScriptedTeacher(script), Ledger(folder / "ledger.sqlite"), words="judgements", **more)
+    return TextJudge(asker, Sampling(max_tokens=64))
 
 
 def scores(a: object, b: object) -> str:
@@ -148,9 +152,9 @@ def test_nothing_is_paid_twice_and_what_was_paid_is_added_up(tmp_path: Path) -> 
     again = asked(ITEMS, ["Text."] * 6)
     assert first == again
     assert len(script.seen) == 12
-    assert (asked.spend.calls, asked.spend.from_ledger) == (24, 12)
-    assert asked.spend.usd is not None
-    assert asked.spend.usd > 0
+    assert (asked.ask.spend.calls, asked.ask.spend.from_ledger) == (24, 12)
+    assert asked.ask.spend.usd is not None
+    assert asked.ask.spend.usd > 0
     assert judge(script, tmp_path)(ITEMS, ["Text."] * 6) == first
     assert len(script.seen) == 12
     asked(ITEMS, ["Another text."] * 6)
@@ -164,12 +168,15 @@ def test_budget_and_privacy_check_hold(tmp_path: Path) -> None:
         judge(script, tmp_path, gate=gate)(ITEMS, ["Call 555-123-4567, jane.roe@example.com."] * 6)
     assert not script.seen
     faulty = ScriptedTeacher({})
-    with pytest.raises(TeacherError, match="The judge scripted answered none of 12 requests; the first: The script"):
-        TextJudge(faulty, Ledger(tmp_path / "other.sqlite"), Sampling())(ITEMS, ["Text."] * 6)
+    asker = Asker(faulty, Ledger(tmp_path / "other.sqlite"), words="judgements")
+    with pytest.raises(
+        TeacherError, match=r"scripted answered none of 12 requests \(judgements\); the first: The script"
+    ):
+        TextJudge(asker, Sampling())(ITEMS, ["Text."] * 6)
 
 
 def test_the_scripted_teacher_can_be_read(tmp_path: Path) -> None:
-    judged = TextJudge(ScriptedTeacher(), Ledger(tmp_path / "l.sqlite"), Sampling())(ITEMS, ["Text."] * 6)
+    judged = TextJudge(Asker(ScriptedTeacher(), Ledger(tmp_path / "l.sqlite")), Sampling())(ITEMS, ["Text."] * 6)
     assert (judged.counts["judge_read"], judged.counts["judge_order_flips"]) == (6, 0)
 
 
@@ -231,11 +238,10 @@ class Reserving(ScriptedTeacher):
 def test_a_used_up_budget_ends_it(tmp_path: Path) -> None:
     ledger, limits = Ledger(tmp_path / "ledger.sqlite"), BudgetSettings(max_tokens=500)
     with pytest.raises(BudgetError, match="of 12 requests to scripted are answered"):
-        TextJudge(Reserving(), ledger, Sampling(), PRICE, limits)(ITEMS, ["Text."] * 6)
-    assert TextJudge(Reserving(), ledger, Sampling(), PRICE)(ITEMS, ["Text."] * 6).counts["judge_read"] == 6
+        TextJudge(Asker(Reserving(), ledger, PRICE, limits), Sampling())(ITEMS, ["Text."] * 6)
+    assert TextJudge(Asker(Reserving(), ledger, PRICE), Sampling())(ITEMS, ["Text."] * 6).counts["judge_read"] == 6
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
-    done: list[int] = []
-    judge(Recorder(by_text), tmp_path, on_progress=lambda tally: done.append(tally.done))(ITEMS, ["Text."] * 6)
-    assert done[-1] == 12
+def test_progress_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    judge(Recorder(by_text), tmp_path, progress=Progress())(ITEMS, ["Text."] * 6)
+    assert "judgements: 12/12" in capsys.readouterr().err

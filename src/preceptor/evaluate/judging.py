@@ -10,17 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 
-from preceptor.config import BudgetSettings
-from preceptor.errors import TeacherError
-from preceptor.records import Completion, Instruction, Measure, Request, Sampling, Spend
-from preceptor.store.ledger import Ledger
-from preceptor.teachers.ask import Progress, ask
-from preceptor.teachers.base import Answer, Teacher
-from preceptor.teachers.phi import PhiGate
-from preceptor.teachers.prices import Price
+from preceptor.records import Completion, Instruction, Measure, Request, Sampling
+from preceptor.teachers.asker import Asker
 from preceptor.teachers.prompt import Prompt, read_prompt
 from preceptor.teachers.ratings import LOWEST, first_object, rating
 
@@ -70,25 +64,18 @@ Judge = Callable[[Sequence[Instruction], Sequence[str]], Judged]
 class TextJudge:
     """Asks a teacher about each text twice. Never asks the same twice: neither in one run nor with the same ledger."""
 
-    teacher: Teacher
-    ledger: Ledger
+    ask: Asker
     sampling: Sampling
-    price: Price | None = None
-    limits: BudgetSettings | None = None
-    gate: PhiGate | None = None
-    on_progress: Progress | None = None
-    spend: Spend = field(default_factory=lambda: Spend(usd=0.0))
-    """Of all calls of this object together."""
 
     def __call__(self, items: Sequence[Instruction], texts: Sequence[str]) -> Judged:
         """Score one text per item.
 
         An empty text gets the lowest score without being shown; where all are empty there is no result. Raises what
-        `teachers.ask.ask` does, and `TeacherError` when not one answer came.
+        `Asker` does.
         """
         shown = [index for index, text in enumerate(texts) if text.strip()]
         requests = [request for i in shown for request in self.requests(items[i], texts[i])]
-        answers = self._ask(requests) if requests else []
+        answers = self.ask(requests)
         pairs = zip(answers[::2], answers[1::2], strict=True)
         both = [
             (read_rating(one.completion, text_first=True), read_rating(other.completion, text_first=False))
@@ -106,26 +93,6 @@ class TextJudge:
             instruction=item.instruction, input=item.input, first=first.strip(), second=second.strip()
         )
         return Request(messages, self.sampling, item=f"judge/{item.id}", draw=0 if text_first else 1)
-
-    def _ask(self, requests: Sequence[Request]) -> list[Answer]:
-        asked = ask(
-            self.teacher,
-            requests,
-            self.ledger,
-            price=self.price,
-            limits=self.limits,
-            gate=self.gate,
-            on_progress=self.on_progress,
-        )
-        errors = [answer.error for answer in asked.answers if answer.error is not None]
-        if len(errors) == len(requests):
-            raise TeacherError(
-                f"The judge {self.teacher.name} answered none of {len(requests)} requests; the first: "
-                f"{errors[0].message}",
-                errors[0].hint,
-            )
-        self.spend = self.spend.plus(asked.spend)
-        return asked.answers
 
 
 def prompt() -> Prompt:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from preceptor.data.base import Task
-from preceptor.filter.asking import Ask, draws_of
 from preceptor.records import Example, Outcome, Request, Sampling, content_hash
+from preceptor.teachers.asker import Ask, draws_of
 from preceptor.teachers.base import Answer
 from preceptor.teachers.prompt import Prompt, read_prompt
 

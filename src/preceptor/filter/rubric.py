@@ -13,9 +13,9 @@ from typing import Any
 
 from preceptor.data.base import Task
 from preceptor.data.parsers import unread
-from preceptor.filter.asking import Ask
 from preceptor.filter.labels import NO_ANSWER
 from preceptor.records import Completion, Example, Outcome, Request, Sampling, content_hash
+from preceptor.teachers.asker import Ask
 from preceptor.teachers.prompt import Prompt, read_prompt
 from preceptor.teachers.ratings import first_object, rating
 

@@ -143,7 +143,8 @@ def _mean(fits: Sequence[Mapping[str, Any]], key: str) -> float:
 
 def _spend(state: InstructRun) -> dict[str, Spend]:
     spend = dict(state.tasks.spend) if state.tasks else {}
-    if state.judge is not None and state.judge.spend.calls:
-        name = state.judge.teacher.name
-        spend[name] = spend[name].plus(state.judge.spend) if name in spend else state.judge.spend
+    asker = state.judge.ask if state.judge is not None else None
+    if asker is not None and asker.spend.calls:
+        name = asker.teacher.name
+        spend[name] = spend[name].plus(asker.spend) if name in spend else asker.spend
     return spend

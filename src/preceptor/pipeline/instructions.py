@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 from preceptor.config import InstructRecipe
 from preceptor.data.benchmark import Benchmark
 from preceptor.data.benchmarks.load import load_benchmark, refuse_shared
-from preceptor.filter.asking import sampling_of
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.instruct_cells import (
     Cell,
@@ -43,6 +42,7 @@ from preceptor.records import InstructSummary
 from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, read_json, refuse_foreign, sole_writer, write_json, write_text
+from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.make import make_teacher
 from preceptor.teachers.phi import make_gate
 from preceptor.teachers.prices import price_of
@@ -111,8 +111,10 @@ def judging(state: InstructRun) -> Iterator[None]:
     teacher = make_teacher(settings.teacher, state.folder, state.progress.say)
     sampling = sampling_of(settings.teacher.sampling(), settings.temperature, settings.max_tokens)
     with Ledger(state.folder / "ledger.sqlite") as ledger:
-        price = price_of(settings.teacher)
-        state.judge = TextJudge(teacher, ledger, sampling, price, state.recipe.budget, make_gate(settings.teacher))
+        price, gate = price_of(settings.teacher), make_gate(settings.teacher)
+        words = f"evaluate: judgements by {teacher.name}"
+        asker = Asker(teacher, ledger, price, state.recipe.budget, gate, state.progress, words)
+        state.judge = TextJudge(asker, sampling)
         yield
 
 

@@ -18,7 +18,6 @@ from preceptor.data.base import Dataset
 from preceptor.data.splits import draw
 from preceptor.errors import DataError
 from preceptor.filter import agreement, judge, labels, rubric
-from preceptor.filter.asking import Asker, sampling_of
 from preceptor.filter.labels import Fold, Label, Labeller, TeacherLabeller, cross_fitted
 from preceptor.filter.rubric import Pair, Rating, TeacherJudge
 from preceptor.progress import Progress
@@ -26,6 +25,7 @@ from preceptor.records import Agreement, Estimate, Example, Judgement, LabellerC
 from preceptor.store.ledger import Ledger
 from preceptor.store.stages import Stage, identity, read_json, write_json
 from preceptor.store.tables import write_rows
+from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.make import make_teacher
 from preceptor.teachers.phi import make_gate

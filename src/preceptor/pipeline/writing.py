@@ -30,7 +30,6 @@ from preceptor.augment.reading_tasks import Draft, read_category
 from preceptor.config import InstructSettings
 from preceptor.data.parsers import unread
 from preceptor.errors import TeacherError
-from preceptor.filter.asking import sampling_of
 from preceptor.filter.categories import category_of
 from preceptor.filter.tasks import REASONS, KnownTasks, TaskRules
 from preceptor.pipeline.writing_records import Asking, EvenSample, Standing, Written
@@ -48,6 +47,7 @@ from preceptor.records import (
     instruction_of,
 )
 from preceptor.teachers.ask import ask
+from preceptor.teachers.asker import sampling_of
 from preceptor.teachers.base import Answer
 from preceptor.teachers.tally import Tally
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from preceptor.augment.instruct import TaskWriter, kinds_of, short_enough
 from preceptor.config import BudgetSettings, InstructSettings, TeacherSettings
-from preceptor.filter.asking import sampling_of
 from preceptor.pipeline.writing import CATEGORY_TOKENS
 from preceptor.records import Instruction, Request
 from preceptor.store.ledger import Ledger
+from preceptor.teachers.asker import sampling_of
 from preceptor.teachers.base import Teacher
 from preceptor.teachers.estimate import Range, clock, forecast, verdict
 from preceptor.teachers.prices import Price

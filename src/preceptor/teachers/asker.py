@@ -1,7 +1,4 @@
-"""How filters ask a teacher: through the ledger, and with what it cost written down.
-
-The one place in this folder that knows the engine.
-"""
+"""Who reads for a filter or a judge: asks one teacher through the ledger, and writes down what it cost."""
 
 from __future__ import annotations
 
@@ -29,11 +26,11 @@ class Asker:
 
     teacher: Teacher
     ledger: Ledger
-    price: Price | None
-    limits: BudgetSettings
-    gate: PhiGate | None
-    progress: Progress
-    words: str
+    price: Price | None = None
+    limits: BudgetSettings | None = None
+    gate: PhiGate | None = None
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
+    words: str = ""
     """What the requests are for, for people."""
     spend: Spend = field(default_factory=lambda: Spend(usd=0.0))
     calls: dict[str, list[int]] = field(default_factory=dict)
@@ -56,7 +53,7 @@ class Asker:
         errors = [answer.error for answer in asked.answers if answer.error is not None]
         if len(errors) == len(requests):
             raise TeacherError(
-                f"The teacher {self.teacher.name} answered none of {len(requests)} requests of a filter; the first: "
+                f"The teacher {self.teacher.name} answered none of {len(requests)} requests ({self.words}); the first: "
                 f"{errors[0].message}",
                 errors[0].hint,
             )
