@@ -215,8 +215,8 @@ def test_the_picture_has_a_panel_for_each_category_and_a_line_for_each_arm_with_
 def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> None:
     lines = instruct_sentences(full_instruct())
     assert lines[0] == (
-        "Most answers could not be read on boards (smollm2 before tuning 90 %, tinier before tuning 90 %): its score "
-        "says little, and so does a gain over a score before tuning."
+        "Most answers were cut off or could not be read on boards (smollm2 before tuning 90 %, tinier before tuning "
+        "90 %): its score says little, and so does a gain over a score before tuning."
     )
     assert lines[1] == (
         "smollm2, tasks written by the teacher: of 15 comparisons 5 gains hold (qa on boards, accuracy +0.220 "
@@ -236,12 +236,14 @@ def test_sentences_name_unreadable_benchmarks_first_and_then_what_holds() -> Non
 
 def test_many_unreadable_benchmarks_are_one_sentence() -> None:
     line, *others = instruct_sentences(wide_instruct())
-    assert line.startswith("Most answers could not be read on boards (before tuning 90 %), bench-number-0- (before")
+    assert line.startswith(
+        "Most answers were cut off or could not be read on boards (before tuning 90 %), bench-number-0- (before"
+    )
     assert line.endswith("and 7 more: their scores say little, and so do gains over a score before tuning.")
     assert not any("could not be read on" in other for other in others)
     tuned = dataclasses.replace(entry("s", "qa", "visits", "rougeL"), outcomes={"answered": 1, "cut_off": 2})
     assert instruct_sentences(with_entries([tuned]))[0] == (
-        "Most answers could not be read on visits (arm qa 67 %): its score says little."
+        "Most answers were cut off or could not be read on visits (arm qa 67 %): its score says little."
     )
     half = dataclasses.replace(tuned, outcomes={"answered": 2, "cut_off": 2})
     assert "could not be read" not in instruct_sentences(with_entries([half]))[0]

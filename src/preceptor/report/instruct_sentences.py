@@ -78,7 +78,7 @@ def _unreadable(students: Sequence[StudentView]) -> str:
     one = len(bad) == 1
     also = f", and so do{'es a gain' if one else ' gains'} over a score before tuning" if base else ""
     return (
-        f"Most answers could not be read on {_some(named, _BENCHMARKS, ', ')}: "
+        f"Most answers were cut off or could not be read on {_some(named, _BENCHMARKS, ', ')}: "
         f"{'its score says' if one else 'their scores say'} little{also}."
     )
 
