@@ -72,3 +72,10 @@ def test_files_without_tasks_are_refused(tmp_path: Path) -> None:
     for name in ("empty.jsonl", "torn.jsonl", "torn.parquet", "missing.jsonl"):
         with pytest.raises(DataError, match=name):
             read_tasks(name, tmp_path)
+
+
+def test_a_run_that_wrote_nothing_is_told_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(DataError, match=r"There is no file .*run/publish/tasks\.jsonl") as caught:
+        read_tasks("run", tmp_path)
+    assert "instruct.source" in caught.value.hint

@@ -12,7 +12,7 @@ import tomli_w
 
 from preceptor import cli
 from preceptor.config import InstructRecipe, check_instruct_recipe
-from preceptor.errors import PartFinished, SplitError
+from preceptor.errors import PartFinished, RecipeError, SplitError
 from preceptor.pipeline import instructions
 from preceptor.pipeline.instructions import run_instructions
 from preceptor.progress import Progress
@@ -227,6 +227,12 @@ def test_training_on_what_is_scored_is_refused(whole: InstructRecipe, tmp_path: 
     )
     with pytest.raises(SplitError, match="8 training items"):
         go(wrong, tmp_path)
+
+
+def test_results_must_be_a_folder(whole: InstructRecipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"test\.jsonl is a file"):
+        go(whole.model_copy(update={"results": "test.jsonl"}), tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_writing_tasks_needs_no_student_and_no_benchmark(tmp_path: Path, demo_models: dict[str, Path]) -> None:

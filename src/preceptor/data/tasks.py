@@ -25,6 +25,11 @@ def read_tasks(given: str, base: Path) -> tuple[Example, ...]:
     """
     path = files.resolve(given, base)
     path = path / PUBLISHED if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(
+            f"There is no file {path}.",
+            "Check instruct.source in the recipe: a file of tasks, or a run that wrote some.",
+        )
     rows = _parquet(path) if path.suffix == ".parquet" else _lines(path)
     problems: list[tuple[int, str]] = []
     found: dict[str, Example] = {}

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from preceptor.config import InstructRecipe
 from preceptor.data.benchmark import Benchmark
 from preceptor.data.benchmarks.load import load_benchmark, refuse_shared
+from preceptor.errors import RecipeError
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.instruct_cells import (
     Cell,
@@ -60,6 +61,8 @@ def run_instructions(
     """
     state = InstructRun(recipe, folder, base, progress, command, Deadline.after(minutes, command))
     refuse_foreign(folder)
+    if state.book.folder.exists() and not state.book.folder.is_dir():
+        raise RecipeError(f"results = {recipe.results!r}: {state.book.folder} is a file.", "Name a folder.")
     with sole_writer(folder):
         load_benchmarks(state)
         write_text(folder / "recipe.toml", resolved(recipe))
