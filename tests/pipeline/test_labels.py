@@ -208,6 +208,34 @@ def test_a_second_run_does_nothing_and_says_the_same(job: Job, monkeypatch: pyte
     assert again.spend == job.summary.spend
 
 
+def test_a_book_of_results_takes_the_place_of_the_folders(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = check_recipe(recipe(demo_models, arms={"none": []}, seeds=[1], results="book"), "book.toml")
+    run_in = {"base": tmp_path, "command": "preceptor run", "progress": Progress(quiet=True)}
+    first = pipeline.run(checked, folder=tmp_path / "first", **run_in)
+    monkeypatch.setattr("preceptor.train.cell.train_cell", None)  # nothing is left to train or to predict
+    monkeypatch.setattr("preceptor.evaluate.predict.predict", None)
+    again = pipeline.run(checked, folder=tmp_path / "again", **run_in)
+    assert [(r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in again.rows] == [
+        (r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in first.rows
+    ]
+    texts = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "book").iterdir())
+    data = tmp_path / "first" / "data" / "default"
+    items = [e for part in ("train", "test") for e in read_examples(data / f"{part}.parquet")]
+    assert not any(text in texts for item in items for text in item.fields.values())
+
+
+def test_a_book_of_other_inputs_is_not_believed(tmp_path: Path, demo_models: dict[str, Path]) -> None:
+    one = {"bert": demo_models["bert"]}
+    run_in = {"base": tmp_path, "command": "preceptor run", "progress": Progress(quiet=True)}
+    for rate in (1e-2, 3e-2):
+        raw = recipe(one, arms={"none": []}, seeds=[1], results="book")
+        raw["train"]["learning_rate"] = rate
+        pipeline.run(check_recipe(raw, "book.toml"), folder=tmp_path / f"rate-{rate}", **run_in)
+        assert list((tmp_path / f"rate-{rate}").rglob("predictions.parquet"))
+
+
 @pytest.mark.parametrize(
     ("section", "change", "redone"),
     [

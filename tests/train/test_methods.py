@@ -15,8 +15,8 @@ from preceptor.config import TrainSettings
 from preceptor.errors import ModelError, RecipeError
 from preceptor.models.student import Probe, Student, restore, save
 from preceptor.train.batches import make_items
-from preceptor.train.loop import fit
 from preceptor.train.methods import attach, describe, reserved
+from preceptor.train.objectives import fit
 
 PREFIX = {"method": "prefix", "virtual_tokens": 5, "learning_rate": 1e-2}
 METHODS = {

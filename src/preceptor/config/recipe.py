@@ -23,6 +23,9 @@ class Recipe(Section):
     """A sentence that the report shows first, e.g. that the data is made up."""
     seeds: tuple[Seed, ...] = (1, 2, 3)
     """One student is trained per seed and arm."""
+    results: str | None = None
+    """Folder in which every finished cell's predictions are kept as JSON, relative to the recipe: what is found there
+    for the same inputs is not computed again, so that an experiment may be run in parts and on several machines."""
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     budget: BudgetSettings = BudgetSettings()

@@ -47,6 +47,26 @@ class TrainSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 where the processor multiplies it natively, else float32."""
 
+    def deciding(self, include: set[str] | None = None) -> dict[str, Any]:
+        """The keys that decide what is learnt, for the identity of a result; with `include`, only these.
+
+        Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
+        leaves the results that were computed before it valid.
+        """
+        given = self.model_dump(mode="json", include=include)
+        fields = type(self).model_fields
+        return {key: value for key, value in given.items() if key in FIRST_KEYS or value != fields[key].default}
+
+
+FIRST_KEYS = frozenset(
+    {
+        *("method", "rank", "alpha", "dropout", "targets", "virtual_tokens", "initialisation", "initial_text"),
+        *("learning_rate", "weight_decay", "epochs", "steps", "batch_size", "batch_tokens", "accumulation"),
+        *("warmup", "max_length", "select", "dtype"),
+    }
+)
+"""Keys of `[train]` that are part of the identity of every result. Never add to them."""
+
 
 class StudentSettings(Section):
     """One entry of `[[students]]`."""

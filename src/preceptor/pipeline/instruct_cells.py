@@ -117,7 +117,7 @@ def train_identity(state: InstructRun, cell: Cell) -> str:
     inputs = {
         "model": cell.student.model,
         "form": cell.student.form,
-        "settings": cell.settings.model_dump(mode="json", include=keys),
+        "settings": cell.settings.deciding(keys),
         "sources": {
             source: [weight, instructions_hash(state.items_of(source))]
             for source, weight in state.recipe.arms.get(cell.arm, {}).items()

@@ -14,15 +14,14 @@ into it. Running again does only what is missing, and the ledger keeps every ans
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from preceptor.augment.base import make_requests, make_strategy
 from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, spend_of, write_candidates
-from preceptor.config import Recipe, StudentSettings, TrainSettings
+from preceptor.config import Recipe
 from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets
 from preceptor.errors import BatchPending
@@ -30,16 +29,17 @@ from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
 from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.label_cells import VERSIONS as CELL_VERSIONS
+from preceptor.pipeline.label_cells import Cell, Run, cells, evaluate, finished, train
+from preceptor.pipeline.label_report import report
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
-from preceptor.records import Example, Funnel, Row, RunSummary, Sample, Spend, content_hash, fingerprint
-from preceptor.report.build import build
-from preceptor.report.table import as_table
+from preceptor.records import RunSummary, fingerprint
 from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, read_json, refuse_foreign, sole_writer, write_json, write_text
-from preceptor.store.tables import read_examples, read_predictions, write_examples, write_predictions
+from preceptor.store.tables import read_examples, write_examples
 from preceptor.teachers.phi import make_gate
 from preceptor.teachers.prices import price_of
 
@@ -47,31 +47,8 @@ if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
     from preceptor.teachers.base import Teacher
 
-VERSIONS = {"augment": 3, "filter": 2, "train": 1, "evaluate": 1}
+VERSIONS = {"augment": 3, "filter": 2}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
-
-SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
-"""Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
-
-
-@dataclass
-class Run:
-    """One run's recipe, folder and what has been found so far."""
-
-    recipe: Recipe
-    folder: Path
-    base: Path
-    """Folder of the recipe: relative paths in it start here."""
-    progress: Progress
-    command: str
-    datasets: dict[str, Dataset] = field(default_factory=dict)
-    funnels: list[Funnel] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
-    """(setting, strategy) -> generated examples that passed every filter."""
-    spend: dict[str, Spend] = field(default_factory=dict)
-    calls: set[str] = field(default_factory=set)
-    """Calls whose cost `spend` holds."""
 
 
 def run(
@@ -92,8 +69,9 @@ def run(
         try_out(state, planned)
         augment_and_filter(state)
         for number, cell in enumerate(planned):
-            if not evaluate_stage(state, cell).done:
-                deadline.check(len(planned) - number)
+            if finished(state, cell):
+                continue
+            deadline.check(len(planned) - number)
             train(state, cell)
             evaluate(state, cell)
             gc.collect()  # models are full of reference cycles: without this, ten cells held 5 GB of dead weights
@@ -155,7 +133,7 @@ def augment_and_filter(state: Run) -> None:
         folders = augment_all(state, pairs, teacher, ledger)
         for setting, name in pairs:
             dataset = state.datasets[setting]
-            place, version = state.folder / "filter" / setting / "labeller", VERSIONS["train"]
+            place, version = state.folder / "filter" / setting / "labeller", CELL_VERSIONS["train"]
             opinions = Opinions(state.recipe, setting, dataset, readers, ledger, state.progress, place, version)
             filter_candidates(state, setting, dataset, name, folders[setting, name], embed, opinions)
 
@@ -264,195 +242,3 @@ def filter_candidates(
         old, new = state.spend.get(record["teacher"]), spend_of(record, state.calls, its_price)
         state.spend[record["teacher"]] = new if old is None else old.plus(new)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")
-
-
-# --- train and evaluate -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One student in one setting, arm and seed. An empty arm is the untrained student."""
-
-    student: StudentSettings
-    settings: TrainSettings
-    setting: str
-    arm: str
-    seed: int
-
-    def place(self, root: Path) -> Path:
-        """Its folder below `root`."""
-        return root / self.setting / self.student.name / (self.arm or "untrained") / f"seed-{self.seed}"
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        return f"{self.student.name}, {self.setting}, {self.arm or 'untrained'}, seed {self.seed}"
-
-
-def cells(state: Run) -> Iterator[Cell]:
-    """Every cell of the experiment, in the order in which they are done."""
-    from preceptor.models.load import head_of
-
-    recipe = state.recipe
-    for student in recipe.students:
-        settings = recipe.training_of(student)
-        causal = head_of(student.model, student.head) == "causal"
-        for setting in student.settings or tuple(state.datasets):
-            if student.untrained and causal:
-                yield Cell(student, settings, setting, "", recipe.seeds[0])
-            for seed in recipe.seeds:
-                for arm in recipe.arms:
-                    yield Cell(student, settings, setting, arm, seed)
-
-
-def generated_for(state: Run, cell: Cell) -> list[Example]:
-    """Kept examples of the arm's strategies."""
-    return [e for name in state.recipe.arms.get(cell.arm, ()) for e in state.kept[cell.setting, name]]
-
-
-def train_stage(state: Run, cell: Cell) -> Stage:
-    """Where a cell's weights lie, and what they depend on."""
-    dataset, task = state.datasets[cell.setting], state.datasets[cell.setting].task
-    inputs = {
-        "model": cell.student.model,
-        "head": cell.student.head,
-        # Of the untrained student only how long its prompts may be and how it computes.
-        "settings": cell.settings.model_dump(mode="json", include=None if cell.arm else SETTINGS_OF_UNTRAINED),
-        "task": asdict(task),
-        "real": fingerprint(dataset.train if cell.arm else ()),
-        "generated": fingerprint(generated_for(state, cell)),
-        "validation": fingerprint(dataset.validation if cell.arm else ()),
-        "seed": cell.seed,
-        "arm": "trained" if cell.arm else "untrained",
-    }
-    return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
-
-
-def train(state: Run, cell: Cell) -> None:
-    """Train one cell, unless it is done or the untrained student."""
-    stage = train_stage(state, cell)
-    if stage.done or not cell.arm:
-        return
-    from preceptor.train.cell import train_cell
-
-    dataset = state.datasets[cell.setting]
-    with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
-        train_cell(
-            folder,
-            cell.student,
-            cell.settings,
-            dataset.task,
-            real=dataset.train,
-            generated=generated_for(state, cell),
-            validation=dataset.validation,
-            seed=cell.seed,
-            # Progress in thousandths: the number of steps is only known once the items are tokenised.
-            on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
-        )
-
-
-def evaluate_stage(state: Run, cell: Cell) -> Stage:
-    """Where a cell's predictions lie, and what they depend on."""
-    # Batch size and resampling cannot change a prediction.
-    settings = state.recipe.evaluate.model_dump(mode="json", exclude={"batch_size", "resamples", "interval_seed"})
-    inputs = {
-        "trained": train_stage(state, cell).identity,
-        "test": fingerprint(state.datasets[cell.setting].test),
-        "settings": settings,
-    }
-    return Stage(cell.place(state.folder / "evaluate"), identity(VERSIONS["evaluate"], inputs))
-
-
-def evaluate(state: Run, cell: Cell) -> None:
-    """Predict every test item with one cell's student, unless done."""
-    stage = evaluate_stage(state, cell)
-    if stage.done:
-        return
-    from preceptor.evaluate.predict import predict
-    from preceptor.models.student import restore
-    from preceptor.train.cell import open_for
-
-    dataset = state.datasets[cell.setting]
-    student = open_for(cell.student, cell.settings, dataset.task, cell.seed)
-    if cell.arm:
-        student = restore(student, train_stage(state, cell).folder)
-    with state.progress.task(f"evaluate: {cell.words}", len(dataset.test)) as advance:
-        predicted = predict(
-            student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
-        )
-    with stage.build() as folder:
-        write_predictions(folder / "predictions.parquet", predicted.predictions)
-        write_json(folder / "evaluated.json", {"cut_prompts": predicted.cut})
-
-
-# --- report -------------------------------------------------------------------------------------------------------
-
-
-def report(state: Run) -> RunSummary:
-    """Score all predictions and write `results.json`, `results.txt` and `report.html`."""
-    recipe = state.recipe
-    some = next(iter(state.datasets.values()))
-    rows = [row for setting in state.datasets for row in _rows(state, setting)]
-    summary = RunSummary(
-        name=recipe.name,
-        title=recipe.title,
-        notice=recipe.notice,
-        notes=tuple(dict.fromkeys(note for d in state.datasets.values() for note in d.notes)),
-        task=some.task.name,
-        split=some.split,
-        labels=some.task.labels,
-        counts={name: dict(Counter(e.label for e in part)) for name, part in some.parts.items()},
-        rows=tuple(rows),
-        funnels=tuple(state.funnels),
-        samples=tuple(state.samples),
-        spend=state.spend,
-        provenance={**provenance(), "seeds": list(recipe.seeds), "data": _data_provenance(state)},
-        recipe=resolved(recipe),
-        command=state.command,
-    )
-    write_json(state.folder / "results.json", asdict(summary))
-    write_text(state.folder / "results.txt", as_table(rows) + "\n")
-    build(summary, state.folder / "report.html")
-    return summary
-
-
-def _data_provenance(state: Run) -> dict[str, Any]:
-    return {
-        setting: {
-            "identity": d.identity,
-            "licence": d.licence or "not stated",
-            "prompt": content_hash(d.task.template)[:16],
-        }
-        for setting, d in state.datasets.items()
-    }
-
-
-def _rows(state: Run, setting: str) -> list[Row]:
-    from preceptor.evaluate.results import Measured, reference_rows, result_rows
-    from preceptor.train.cell import FIT
-    from preceptor.train.methods import describe
-
-    dataset, settings = state.datasets[setting], state.recipe.evaluate
-    labels = dataset.task.labels
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for cell in cells(state):
-        if cell.setting == setting:
-            groups.setdefault((cell.student.name, cell.arm), []).append(cell)
-    measured = []
-    for (student, arm), members in groups.items():
-        folders = [evaluate_stage(state, cell).folder for cell in members]
-        measured.append(
-            Measured(
-                setting=setting,
-                student=student,
-                arm=arm,
-                method=describe(members[0].settings) if arm else "as it came",
-                runs={
-                    c.seed: read_predictions(f / "predictions.parquet") for c, f in zip(members, folders, strict=True)
-                },
-                fits=[read_json(train_stage(state, cell).folder / FIT) for cell in members] if arm else [],
-                cut_prompts=read_json(folders[0] / "evaluated.json")["cut_prompts"],
-            )
-        )
-    references = reference_rows(setting, dataset.test, labels, settings)
-    return references + result_rows(measured, references[0], labels, settings)

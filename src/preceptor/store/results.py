@@ -1,20 +1,22 @@
 """The results of finished cells as small JSON files, so that an experiment may be run in parts and on several machines.
 
-    results/smollm2-qa-seed-1.json    training, and the scores on each benchmark, each with the hash of all that made it
+    results/smollm2-qa-seed-1.json    training, and the scores on each benchmark or the predictions on the test items,
+                                      each with the hash of all that made it
 
-The files hold counts per item and no text of any item, so that they may be committed where the data may not.
+The files hold ids, labels, probabilities and counts per item and no text of any item, so that they may be committed
+where the data may not.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from preceptor.errors import DataError
-from preceptor.records import BenchmarkScores, Measure
+from preceptor.records import BenchmarkScores, Measure, Prediction
 from preceptor.store.provenance import machine, provenance
 from preceptor.store.stages import read_json, write_text
 
@@ -52,6 +54,35 @@ class ResultsBook:
         found = self._read(cell)
         entry = {"identity": identity, "scores": asdict(scores), **_made_with()}
         self._write(cell, {**found, "benchmarks": {**found.get("benchmarks", {}), benchmark: entry}})
+
+    def predictions(self, cell: str, identity: str) -> Mapping[str, Any] | None:
+        """What `add_predictions` wrote down for these inputs: `ids`, `said`, `outcomes`, `probabilities`, `extra`."""
+        found: dict[str, Any] = self._read(cell).get("predictions", {})
+        if found.get("identity") != identity:
+            return None
+        if not all(isinstance(found.get(key), list) for key in ("ids", "said", "outcomes", "probabilities")):
+            raise self._broken(cell)
+        return found
+
+    def add_predictions(
+        self,
+        cell: str,
+        identity: str,
+        predictions: Sequence[Prediction],
+        fit: Mapping[str, Any] | None,
+        extra: Mapping[str, Any],
+    ) -> None:
+        """Write down what a student said to the test items, by id and without the text of its answers."""
+        entry = {
+            "identity": identity,
+            "ids": [p.id for p in predictions],
+            "said": [p.label for p in predictions],
+            "outcomes": [p.outcome.value for p in predictions],
+            "probabilities": [[round(value, 5) for value in p.probabilities] for p in predictions],
+            "fit": None if fit is None else dict(fit),
+            "extra": dict(extra),
+        }
+        self._write(cell, {"predictions": {**entry, **_made_with()}})
 
     def _path(self, cell: str) -> Path:
         return self.folder / f"{cell}.json"

@@ -15,8 +15,9 @@ from preceptor.models.student import Probe, Student, open_student, save
 from preceptor.records import Example
 from preceptor.store.stages import write_json
 from preceptor.train.batches import count_steps, make_items
-from preceptor.train.loop import OnStep, fit
+from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved
+from preceptor.train.objectives import fit
 
 PROBES = 4
 """Validation items whose answers prove later that the saved weights were loaded."""

@@ -1,0 +1,224 @@
+"""The cells of an experiment on a task with labels: which there are, how one is trained, and how it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preceptor.config import Recipe, StudentSettings, TrainSettings
+from preceptor.data.base import Dataset
+from preceptor.progress import Progress
+from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
+from preceptor.store.results import ResultsBook
+from preceptor.store.stages import Stage, identity, read_json, write_json
+from preceptor.store.tables import read_predictions, write_predictions
+
+VERSIONS = {"train": 1, "evaluate": 1}
+"""Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
+
+FIT = "fit.json"
+"""What training did, in a cell's folder of weights. (train/cell.py writes it, and importing that would load torch.)"""
+
+SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
+"""Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
+
+
+@dataclass
+class Run:
+    """One run's recipe, folder and what has been found so far."""
+
+    recipe: Recipe
+    folder: Path
+    base: Path
+    """Folder of the recipe: relative paths in it start here."""
+    progress: Progress
+    command: str
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    funnels: list[Funnel] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
+    """(setting, strategy) -> generated examples that passed every filter."""
+    spend: dict[str, Spend] = field(default_factory=dict)
+    calls: set[str] = field(default_factory=set)
+    """Calls whose cost `spend` holds."""
+
+    @property
+    def book(self) -> ResultsBook | None:
+        """Where the recipe wants the predictions of finished cells to be kept beside the run's own folder."""
+        given = self.recipe.results
+        return None if given is None else ResultsBook((self.base / given).resolve())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student in one setting, arm and seed. An empty arm is the untrained student."""
+
+    student: StudentSettings
+    settings: TrainSettings
+    setting: str
+    arm: str
+    seed: int
+
+    def place(self, root: Path) -> Path:
+        """Its folder below `root`."""
+        return root / self.setting / self.student.name / (self.arm or "untrained") / f"seed-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Its name as a file."""
+        arm = f"{self.arm}-seed-{self.seed}" if self.arm else "untrained"
+        return f"{self.student.name}-{self.setting or 'plain'}-{arm}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.student.name}, {self.setting}, {self.arm or 'untrained'}, seed {self.seed}"
+
+
+def cells(state: Run) -> Iterator[Cell]:
+    """Every cell of the experiment, in the order in which they are done."""
+    from preceptor.models.load import head_of
+
+    recipe = state.recipe
+    for student in recipe.students:
+        settings = recipe.training_of(student)
+        causal = head_of(student.model, student.head) == "causal"
+        for setting in student.settings or tuple(state.datasets):
+            if student.untrained and causal:
+                yield Cell(student, settings, setting, "", recipe.seeds[0])
+            for seed in recipe.seeds:
+                for arm in recipe.arms:
+                    yield Cell(student, settings, setting, arm, seed)
+
+
+def generated_for(state: Run, cell: Cell) -> list[Example]:
+    """Kept examples of the arm's strategies."""
+    return [e for name in state.recipe.arms.get(cell.arm, ()) for e in state.kept[cell.setting, name]]
+
+
+def train_stage(state: Run, cell: Cell) -> Stage:
+    """Where a cell's weights lie, and what they depend on."""
+    dataset, task = state.datasets[cell.setting], state.datasets[cell.setting].task
+    inputs = {
+        "model": cell.student.model,
+        "head": cell.student.head,
+        # Of the untrained student only how long its prompts may be and how it computes.
+        "settings": cell.settings.deciding(None if cell.arm else SETTINGS_OF_UNTRAINED),
+        "task": asdict(task),
+        "real": fingerprint(dataset.train if cell.arm else ()),
+        "generated": fingerprint(generated_for(state, cell)),
+        "validation": fingerprint(dataset.validation if cell.arm else ()),
+        "seed": cell.seed,
+        "arm": "trained" if cell.arm else "untrained",
+    }
+    return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
+
+
+def train(state: Run, cell: Cell) -> None:
+    """Train one cell, unless it is done or the untrained student."""
+    stage = train_stage(state, cell)
+    if stage.done or not cell.arm:
+        return
+    from preceptor.train.cell import train_cell
+
+    dataset = state.datasets[cell.setting]
+    with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
+        train_cell(
+            folder,
+            cell.student,
+            cell.settings,
+            dataset.task,
+            real=dataset.train,
+            generated=generated_for(state, cell),
+            validation=dataset.validation,
+            seed=cell.seed,
+            # Progress in thousandths: the number of steps is only known once the items are tokenised.
+            on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+        )
+
+
+def evaluate_stage(state: Run, cell: Cell) -> Stage:
+    """Where a cell's predictions lie, and what they depend on."""
+    # Batch size and resampling cannot change a prediction.
+    settings = state.recipe.evaluate.model_dump(mode="json", exclude={"batch_size", "resamples", "interval_seed"})
+    inputs = {
+        "trained": train_stage(state, cell).identity,
+        "test": fingerprint(state.datasets[cell.setting].test),
+        "settings": settings,
+    }
+    return Stage(cell.place(state.folder / "evaluate"), identity(VERSIONS["evaluate"], inputs))
+
+
+def evaluate(state: Run, cell: Cell) -> None:
+    """Predict every test item with one cell's student, unless done, and write it into the recipe's book of results."""
+    stage = evaluate_stage(state, cell)
+    if not stage.done:
+        _predict(state, cell, stage)
+    if state.book is not None and _in_book(state, cell) is None:
+        done = _in_folders(state, cell)
+        extra = {"cut_prompts": done.cut_prompts}
+        state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
+
+
+def _predict(state: Run, cell: Cell, stage: Stage) -> None:
+    from preceptor.evaluate.predict import predict
+    from preceptor.models.student import restore
+    from preceptor.train.cell import open_for
+
+    dataset = state.datasets[cell.setting]
+    student = open_for(cell.student, cell.settings, dataset.task, cell.seed)
+    if cell.arm:
+        student = restore(student, train_stage(state, cell).folder)
+    with state.progress.task(f"evaluate: {cell.words}", len(dataset.test)) as advance:
+        predicted = predict(
+            student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
+        )
+    with stage.build() as folder:
+        write_predictions(folder / "predictions.parquet", predicted.predictions)
+        write_json(folder / "evaluated.json", {"cut_prompts": predicted.cut})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a finished cell."""
+
+    predictions: Sequence[Prediction]
+    fit: Mapping[str, Any] | None
+    """`fit.json` of its training; None for the untrained student."""
+    cut_prompts: int
+
+
+def finished(state: Run, cell: Cell) -> bool:
+    """Whether a cell's predictions are known, here or in the recipe's book of results."""
+    return _in_book(state, cell) is not None if state.book is not None else evaluate_stage(state, cell).done
+
+
+def found(state: Run, cell: Cell) -> Found:
+    """What is known of a finished cell: from the recipe's book of results, else from the run's folder."""
+    return _in_book(state, cell) or _in_folders(state, cell)
+
+
+def _in_folders(state: Run, cell: Cell) -> Found:
+    folder = evaluate_stage(state, cell).folder
+    return Found(
+        read_predictions(folder / "predictions.parquet"),
+        read_json(train_stage(state, cell).folder / FIT) if cell.arm else None,
+        read_json(folder / "evaluated.json")["cut_prompts"],
+    )
+
+
+def _in_book(state: Run, cell: Cell) -> Found | None:
+    if state.book is None:
+        return None
+    kept = state.book.predictions(cell.name, evaluate_stage(state, cell).identity)
+    if kept is None:
+        return None
+    gold = {example.id: example.label for example in state.datasets[cell.setting].test}
+    columns = zip(kept["ids"], kept["said"], kept["outcomes"], kept["probabilities"], strict=True)
+    predictions = [
+        Prediction(name, gold[name], said, Outcome(outcome), tuple(probabilities))
+        for name, said, outcome, probabilities in columns
+    ]
+    return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"])
