@@ -230,9 +230,9 @@ def unpacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
 
 def test_the_gguf_is_unpacked_once_and_never_half(unpacking: list[Path]) -> None:
     with pytest.raises(RuntimeError):
-        load._source("builtin:smollm2-135m-instruct")
+        load.source_of("builtin:smollm2-135m-instruct")
     assert not list(load.cache_folder().iterdir())
-    found = [Path(load._source("builtin:smollm2-135m-instruct")) for _ in range(2)]
+    found = [Path(load.source_of("builtin:smollm2-135m-instruct")) for _ in range(2)]
     assert len(unpacking) == 2
     assert found[0] == found[1]
     assert sorted(p.name for p in found[0].iterdir()) == ["config.json", "model.safetensors"]

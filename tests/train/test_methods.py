@@ -173,3 +173,22 @@ def test_a_short_initial_text_is_repeated_until_it_fills_the_prefix(tiny_models:
     prompt = student.encode(["pain fell answer:"])[0]
     expected = student.logprobs([[*student.encode(["yes"])[0], *student.targets[0] * 13, *prompt]])
     np.testing.assert_allclose(attach(student, chosen).logprobs([prompt]), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", tiny.ARCHITECTURES)
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_only_the_last_layers_are_trained(tiny_models: dict[str, Path], kind: str, method: str) -> None:
+    chosen = settings(method=method, last_layers=1)
+    student = attach(opened(tiny_models[kind], chosen, "float32"), chosen)
+    trained = [name for name, weight in student.model.named_parameters() if weight.requires_grad]
+    body = [name for name in trained if ".0." in name or ".1." in name]
+    assert body
+    assert all(".1." in name for name in body)
+    assert not any("embed" in name or "wte" in name or "norm.weight" in name for name in trained if method == "lora")
+
+
+def test_more_layers_than_the_student_has_are_one_sentence(tiny_models: dict[str, Path]) -> None:
+    for method in ("lora", "full"):
+        chosen = settings(method=method, last_layers=3)
+        with pytest.raises(RecipeError, match="last_layers = 3, but the model has 2 layers"):
+            attach(opened(tiny_models["llama"], chosen, "float32"), chosen)

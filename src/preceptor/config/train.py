@@ -20,6 +20,8 @@ class TrainSettings(Section):
     """LoRA dropout on the adapter's input. The model's own dropout is off: on CPU it costs a factor of three."""
     targets: str | tuple[str, ...] = "all-linear"
     """Modules that get LoRA weights: `all-linear` or names."""
+    last_layers: int | None = Field(None, ge=1)
+    """Train in the last so many layers only; what enters the first of them is computed once for each text and kept."""
     virtual_tokens: int = Field(32, ge=1)
     """Prefix tuning: length of the prefix."""
     initialisation: Literal["text", "zero", "random"] = "text"

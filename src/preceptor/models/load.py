@@ -115,7 +115,7 @@ def head_of(name: str, asked: str) -> str:
     if name.startswith(PREFIX):
         return describe(name).kind
     with _explained(name):
-        config = AutoConfig.from_pretrained(_source(name), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source_of(name), trust_remote_code=False)
     if config.model_type in ENCODERS:
         return "encoder"
     if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -127,7 +127,7 @@ def head_of(name: str, asked: str) -> str:
 
 
 def _load(name: str, auto_class: Any, dtype: str, extra: dict[str, Any]) -> Loaded:
-    source = _source(name)
+    source = source_of(name)
     chosen = choose_dtype(dtype)
     with _explained(name), quiet():
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -169,7 +169,8 @@ def _check_complete(name: str, model: Any, loading: dict[str, Any], *, fresh_hea
         )
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
+    """The folder or hub name from which transformers loads a model; a built-in one is unpacked first."""
     if name.startswith(PREFIX):
         folder = locate(name)
         return str(_unpacked(name, folder) if describe(name).gguf else folder)

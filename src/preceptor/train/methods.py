@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from preceptor.config import TrainSettings
 from preceptor.errors import ModelError, RecipeError
+from preceptor.models.layers import check_count, layers_of, modules_of_last
 from preceptor.models.student import Kind, Trainable
 
 
@@ -36,7 +37,7 @@ def attach(student: Kind, settings: TrainSettings) -> Kind:
     torch's global generator: seed it before the call.
     """
     if settings.method == "full":
-        student.model.requires_grad_(True)
+        _unfreeze(student, settings)
         return student
     kind = TaskType.SEQ_CLS if student.head == "encoder" else TaskType.CAUSAL_LM
     config = _lora(student, settings, kind) if settings.method == "lora" else _prefix(student, settings, kind)
@@ -62,6 +63,8 @@ def attach(student: Kind, settings: TrainSettings) -> Kind:
 
 def _lora(student: Trainable, settings: TrainSettings, kind: TaskType) -> LoraConfig:
     targets = settings.targets if isinstance(settings.targets, str) else list(settings.targets)
+    if settings.last_layers is not None:
+        targets = modules_of_last(student.model, settings.last_layers)
     return LoraConfig(
         task_type=kind,
         r=settings.rank,
@@ -71,6 +74,18 @@ def _lora(student: Trainable, settings: TrainSettings, kind: TaskType) -> LoraCo
         # GPT-2 and its kin keep their weights transposed; peft would put it right too, but with a warning each time.
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in student.model.modules()),
     )
+
+
+def _unfreeze(student: Trainable, settings: TrainSettings) -> None:
+    """All weights, or those from the last layers on: them, and the head."""
+    student.model.requires_grad_(True)
+    if settings.last_layers is None:
+        return
+    check_count(student.model, settings.last_layers)
+    _, layers = layers_of(student.model)
+    student.model.base_model.requires_grad_(False)
+    for layer in layers[len(layers) - settings.last_layers :]:
+        layer.requires_grad_(True)
 
 
 def _prefix(student: Trainable, settings: TrainSettings, kind: TaskType) -> PrefixTuningConfig:
