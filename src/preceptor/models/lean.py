@@ -1,0 +1,221 @@
+"""The same layers with fewer passes over memory, for training.
+
+Between the large matrix products of a small model stand many short passes over activations, each of which autograd
+also keeps for the way back. Four places are written as one step with a gradient of its own, which keeps only what the
+gradient needs and computes the rest again:
+
+    LoRA           y = x W' + s (x A') B', added into the product instead of beside it      Hu et al. 2021
+    RMS norm       y = w x / sqrt(mean(x^2) + e), keeps x and one number a row                Zhang and Sennrich 2019
+    gated MLP      h = silu(g) u, keeps g and u
+    attention      softmax(q k' / sqrt(d)) v row by row of the batch, keeps q, k and v        after Dao et al. 2022
+
+`lean` puts them into a model for the time of a training; saved weights and all other uses are those of the stock model.
+Modules that are not recognised stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+ATTENTION = "preceptor_rows"
+"""Name under which transformers knows `attention`."""
+BLOCK = 128
+"""Queries of one row that go through attention together."""
+
+
+class _Lora(torch.autograd.Function):
+    """x [..., in] -> [..., out]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, down: Any, up: Any, scale: float) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        inner = flat @ down.T
+        out = functional.linear(flat, weight, bias).addmm_(inner, up.T, alpha=scale)
+        ctx.save_for_backward(flat, inner, weight, down, up)
+        ctx.scale, ctx.shape = scale, x.shape
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        flat, inner, weight, down, up = ctx.saved_tensors
+        gradient = gradients[0].reshape(-1, weight.shape[0])
+        small = (gradient @ up).mul_(ctx.scale)
+        x = None
+        if ctx.needs_input_grad[0]:
+            x = (gradient @ weight).addmm_(small, down).view(ctx.shape)
+        return x, None, None, small.T @ flat, (gradient.T @ inner).mul_(ctx.scale), None
+
+
+class _RmsNorm(torch.autograd.Function):
+    """x [..., width] -> the same shape; sums in float32, as the stock module has it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, epsilon: float) -> Any:
+        wide = x.float()
+        inverse = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(epsilon))
+        ctx.save_for_backward(x, weight, inverse)
+        return (wide * inverse).to(x.dtype).mul_(weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        x, weight, inverse = ctx.saved_tensors
+        gradient = gradients[0]
+        normed = x.float().mul_(inverse)
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_weight = (gradient.float() * normed).flatten(0, -2).sum(0).to(weight.dtype)
+        scaled = (gradient * weight).float()
+        along = (scaled * normed).mean(-1, keepdim=True)
+        return scaled.sub_(normed.mul_(along)).mul_(inverse).to(x.dtype), of_weight, None
+
+
+class _Gated(torch.autograd.Function):
+    """silu(gate) * up, both [..., inner]."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Any, up: Any) -> Any:
+        ctx.save_for_backward(gate, up)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        gate, up = ctx.saved_tensors
+        of_gate = torch.ops.aten.silu_backward(gradients[0] * up, gate)
+        return of_gate, functional.silu(gate).mul_(gradients[0])
+
+
+class _Attention(torch.autograd.Function):
+    """query [B, H, T, d]; key, value [B, G, S, d], H a multiple of G; mask additive [B or 1, 1, T, S] -> [B, H, T, d].
+
+    Each row of the batch, and of it each block of queries, goes through by itself: the scores fit into the processor's
+    cache, none are kept, and under causal attention a block never sees the keys that come after it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, causal: bool) -> Any:
+        out = torch.empty_like(query)
+        for row, start, stop, seen in _blocks(query, key, causal):
+            shares = _shares(query[row, :, start:stop], key[row, :, :seen], _part(mask, row, start, stop, seen), scale)
+            out[row, :, start:stop] = (shares @ value[row, :, :seen]).view(-1, stop - start, query.shape[-1])
+        ctx.save_for_backward(query, key, value, mask)
+        ctx.scale, ctx.causal = scale, causal
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        query, key, value, mask = ctx.saved_tensors
+        of_query, of_key, of_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
+        groups, width = key.shape[1], key.shape[-1]
+        for row, start, stop, seen in _blocks(query, key, ctx.causal):
+            asked, known = query[row, :, start:stop], key[row, :, :seen]
+            shares = _shares(asked, known, _part(mask, row, start, stop, seen), ctx.scale)
+            gradient = gradients[0][row, :, start:stop].reshape(groups, -1, width)
+            of_value[row, :, :seen] += shares.mT @ gradient
+            of_shares = gradient @ value[row, :, :seen].mT
+            of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype).mul_(ctx.scale)
+            of_query[row, :, start:stop] = (of_scores @ known).view(-1, stop - start, width)
+            of_key[row, :, :seen] += of_scores.mT @ asked.reshape(groups, -1, width)
+        return of_query, of_key, of_value, None, None, None
+
+
+def _blocks(query: torch.Tensor, key: torch.Tensor, causal: bool) -> Iterator[tuple[int, int, int, int]]:
+    """Row, first and last query of a block, and how many keys it sees; keys before the first query are a prefix."""
+    rows, _, asked, _ = query.shape
+    known = key.shape[2]
+    for row in range(rows):
+        for start in range(0, asked, BLOCK):
+            stop = min(start + BLOCK, asked)
+            yield row, start, stop, known - asked + stop if causal else known
+
+
+def _part(mask: torch.Tensor | None, row: int, start: int, stop: int, seen: int) -> torch.Tensor | None:
+    return None if mask is None else mask[row if len(mask) > 1 else 0, 0, start:stop, :seen]
+
+
+def _shares(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, scale: float) -> torch.Tensor:
+    """Softmax of the scores of a block: query [H, t, d], key [G, s, d] -> [G, H/G * t, s]. A group shares its keys."""
+    scores = (query.reshape(len(key), -1, query.shape[-1]) @ key.mT).mul_(scale)
+    if mask is not None:
+        scores.view(len(query), -1, key.shape[1]).add_(mask)
+    return functional.softmax(scores, dim=-1)
+
+
+def attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers calls it: query [B, H, T, d] -> [B, T, H, d]. `dropout` must be 0."""
+    assert dropout == 0.0
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    # A language model's mask also hides what comes later; where it is missing, nothing would.
+    causal = bool(getattr(module, "is_causal", False)) and attention_mask is not None
+    return _Attention.apply(query, key, value, attention_mask, scale, causal).transpose(1, 2), None
+
+
+AttentionInterface.register(ATTENTION, attention)
+AttentionMaskInterface.register(ATTENTION, eager_mask)
+
+
+@contextlib.contextmanager
+def lean(model: Any) -> Iterator[int]:
+    """Use the steps above inside `model` for as long as the context lasts; yields how many modules take part."""
+    changed: list[nn.Module] = []
+    try:
+        for module in model.modules():
+            forward = _lean_forward(module)
+            if forward is not None:
+                module.forward = forward
+                changed.append(module)
+        yield len(changed)
+    finally:
+        for module in changed:
+            del module.forward  # the class's own again
+
+
+def _lean_forward(module: Any) -> Callable[..., Any] | None:
+    if isinstance(module, LoraLinear):
+        return _lora_forward(module)
+    if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        return lambda x: _RmsNorm.apply(x, module.weight, module.variance_epsilon)
+    parts = ("gate_proj", "up_proj", "down_proj", "act_fn")
+    if type(module).__name__.endswith("MLP") and all(hasattr(module, part) for part in parts):
+        if not isinstance(module.act_fn, nn.SiLU) and type(module.act_fn).__name__ != "SiLUActivation":
+            return None
+        return lambda x: module.down_proj(_Gated.apply(module.gate_proj(x), module.up_proj(x)))
+    return None
+
+
+def _lora_forward(module: LoraLinear) -> Callable[..., Any] | None:
+    """None for what is more than one plain adapter on a frozen linear layer: dropout, DoRA, other types of numbers."""
+    names = list(module.lora_A.keys())
+    base = module.base_layer
+    if len(names) != 1 or module.lora_variant or not isinstance(base, nn.Linear) or base.weight.requires_grad:
+        return None
+    name = names[0]
+    down, up = module.lora_A[name], module.lora_B[name]
+    plain = isinstance(module.lora_dropout[name], nn.Identity) and up.bias is None
+    if not plain or {down.weight.dtype, up.weight.dtype} != {base.weight.dtype}:
+        return None
+    stock, scale = module.forward, module.scaling[name]
+
+    def forward(x: torch.Tensor) -> Any:
+        if module.disable_adapters or module.merged:
+            return stock(x)
+        return _Lora.apply(x, base.weight, base.bias, down.weight, up.weight, scale)
+
+    return forward
