@@ -166,9 +166,11 @@ def save(student: Trainable, folder: Path, probe: Probe) -> None:
                 student.model.save_pretrained(folder)
             else:
                 # The adapter holds the rows of the added tokens; peft would add the whole table. With the tokenizer
-                # beside it, stock peft (AutoPeftModel) makes the base model's table large enough by itself.
+                # beside it, stock peft (AutoPeftModel) makes the base model's table large enough by itself. The
+                # generation settings say that the added tokens are never written.
                 student.model.save_pretrained(folder, save_embedding_layers=False)
                 student.loaded.tokenizer.save_pretrained(folder)
+                student.loaded.model.generation_config.save_pretrained(folder)
         except SafetensorError as error:
             # The library hides a full disk in the text of its own error.
             found = re.search(r"os error (\d+)", str(error))
