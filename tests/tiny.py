@@ -60,7 +60,7 @@ TASK = Task(
 def tokenizer(kind: str, words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
     """One token per word, lower-cased; special tokens stand as the architecture has them.
 
-    Except for Qwen2, whose tokenizer transformers 5 always takes for a byte-level one: a space goes with its word there.
+    Except for Qwen2, whose tokenizer transformers 5 always takes for a byte-level one: a space goes with its word.
     """
     if kind == "qwen2":
         return byte_level(words)

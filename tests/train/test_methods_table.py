@@ -6,6 +6,7 @@ not those from before the training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 import tiny
 from preceptor.config import EvaluateSettings, StudentSettings, TrainSettings
 from preceptor.data.base import Task, marked, render_all
-from preceptor.errors import RecipeError
+from preceptor.errors import MissingPackageError, RecipeError
 from preceptor.evaluate.predict import predict
+from preceptor.models.builtin import locate
 from preceptor.models.generate import decode
 from preceptor.models.score import pad
 from preceptor.models.student import Probe, Student, restore, save
+from preceptor.records import Example
 from preceptor.train.batches import make_items
 from preceptor.train.cell import open_for
 from preceptor.train.methods import attach
@@ -79,12 +82,14 @@ def folders(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     return {**tiny_models, **{kind: tiny.save_model(root / kind, kind) for kind in tiny.MORE_ARCHITECTURES}}
 
 
-def trained(model: str, settings: TrainSettings, folder: Path, task: Task = tiny.TASK) -> Trained:
+def trained(
+    model: str, settings: TrainSettings, folder: Path, items: Sequence[Example] = ITEMS, steps: int = 3
+) -> Trained:
     """As `train_cell` does it, with the model kept for comparison."""
     entry = StudentSettings(name="some", model=model)
-    student = open_for(entry, settings, task, seed=1)
-    shown = marked(task, student.virtual)
-    held_out = make_items(student, shown, ITEMS[:4])
+    student = open_for(entry, settings, tiny.TASK, seed=1)
+    shown = marked(tiny.TASK, student.virtual)
+    held_out = make_items(student, shown, items[:4])
     prompts = [list(item.prompt) for item in held_out]
     before = student.logprobs(prompts)
     torch.manual_seed(1)
@@ -92,7 +97,7 @@ def trained(model: str, settings: TrainSettings, folder: Path, task: Task = tiny
     padded = pad(prompts, attached.loaded.tokenizer.pad_token_id, attached.loaded.device)
     made = Trained(attached, shown, settings, entry, padded.ids, padded.mask, torch.empty(0))
     made.logits_before = made.logits(attached.model)
-    fit(attached, make_items(attached, shown, ITEMS), held_out, settings, steps=3, seed=1)
+    fit(attached, make_items(attached, shown, items), held_out, settings, steps=steps, seed=1)
     save(attached, folder, Probe(prompts, before.tolist(), attached.logprobs(prompts).tolist()))
     return made
 
@@ -117,9 +122,7 @@ def settings_of(method: str) -> TrainSettings:
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft 0.21 on transformers 5.23
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_method_on_every_architecture(
-    kind: str, method: str, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_every_method_on_every_architecture(kind: str, method: str, folders: dict[str, Path], tmp_path: Path) -> None:
     if (kind, method) in REFUSED:
         with pytest.raises(RecipeError, match=REFUSED[kind, method]) as caught:
             trained(str(folders[kind]), settings_of(method), tmp_path)
@@ -177,3 +180,43 @@ def writes(made: Trained, restored: Student, stock: Any) -> None:
     said = predict(restored, tiny.TASK, ITEMS[:4], settings).predictions
     assert [p.text for p in said] == [answer.text for answer in expected]
     assert not any("virtual" in answer.text for answer in expected)
+
+
+# --- the built-in models -------------------------------------------------------------------------------------------
+
+BUILTIN = {
+    "builtin:minilm-l6": ("lora", "rslora", "dora", "prefix-zero", "prompt-text", "p-tuning", "ia3", "full"),
+    "builtin:smollm2-135m-instruct": (
+        *("lora", "rslora", "dora", "prefix-text", "prefix-projected", "prompt-text"),
+        *("before-question", "before-answer", "p-tuning", "ia3", "full"),
+    ),
+}
+OFTEN = {"builtin:minilm-l6": BUILTIN["builtin:minilm-l6"], "builtin:smollm2-135m-instruct": ("before-question",)}
+"""What is run with every change; the others of SmolLM2, about 10 s each, with `make test-long`."""
+CASES = [
+    pytest.param(model, method, marks=() if method in OFTEN[model] else pytest.mark.long)
+    for model, methods in BUILTIN.items()
+    for method in methods
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize(("model", "method"), CASES)
+def test_every_method_on_the_built_in_models(model: str, method: str, tmp_path: Path) -> None:
+    """One step each, restored by this package and proven by the probe; SmolLM2 also writes with five beams."""
+    try:
+        locate(model)
+    except MissingPackageError as missing:
+        pytest.skip(str(missing))
+    chosen = settings_of(method).model_copy(update={"dtype": "bfloat16", "batch_size": 2})
+    made = trained(model, chosen, tmp_path, items=ITEMS[:2], steps=1)
+    restored = restore(open_for(made.entry, chosen, tiny.TASK, seed=1), tmp_path)
+    assert (made.logits(made.student.model) - made.logits_before).abs().max() > 0
+    prompts = render_all(made.task, ITEMS[:2], restored.length, restored.limit).prompts
+    np.testing.assert_array_equal(
+        restored.logprobs(restored.encode(prompts)), made.student.logprobs(made.student.encode(prompts))
+    )
+    if made.student.head == "causal":
+        beams = {"decoding": "beam", "beams": 5, "max_tokens": 2}
+        written = decode(replace(restored.loaded, model=restored.model), prompts, **beams)
+        assert written == decode(replace(made.student.loaded, model=made.student.model), prompts, **beams)

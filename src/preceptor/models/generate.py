@@ -260,9 +260,7 @@ def _has_prefix(model: Any) -> bool:
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
-def _by_width(
-    loaded: Loaded, prompts: Sequence[Sequence[int]], seeds: Sequence[int], **settings: Any
-) -> list[Written]:
+def _by_width(loaded: Loaded, prompts: Sequence[Sequence[int]], seeds: Sequence[int], **settings: Any) -> list[Written]:
     """`write`, rows of each length by themselves: see `_spans`."""
     done: dict[int, Written] = {}
     for width in {len(prompt) for prompt in prompts}:

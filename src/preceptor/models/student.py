@@ -205,13 +205,14 @@ def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.nda
 
 def _with_weights(student: Trainable, folder: Path) -> Any:
     if (folder / "adapter_config.json").is_file():
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
 
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5.23 by a name that transformers is retiring.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            factors = PeftConfig.from_pretrained(folder).peft_type == "IA3"  # float32 in any model, see attach.py
             model = PeftModel.from_pretrained(
-                student.loaded.model, folder, is_trainable=False, autocast_adapter_dtype=False
+                student.loaded.model, folder, is_trainable=False, autocast_adapter_dtype=factors
             )
     else:
         with quiet():

@@ -36,6 +36,10 @@ IA3_TARGETS = {"biogpt": (("k_proj", "v_proj", "fc2"), ("fc2",))}
 INNER = {name for names in (*FEEDFORWARD.values(), *(inner for _, inner in IA3_TARGETS.values())) for name in names}
 """Names of modules that IA3 scales at their input, in any architecture."""
 
+FLOAT32 = VIRTUAL | {"ia3"}
+"""Methods whose few weights stay float32 in a bfloat16 model: prefixes and tokens are read once, and a factor near 1,
+as IA3 has them, cannot take a step below 1/256 in bfloat16."""
+
 
 def attach(student: Kind, settings: TrainSettings) -> Kind:
     """Wrap the student's model so that only the method's own weights are trained.
@@ -58,7 +62,7 @@ def attach(student: Kind, settings: TrainSettings) -> Kind:
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             # Adapters stay in the model's own dtype: float32 adapters inside a bfloat16 model make every product of
             # theirs a slow mixed one. The optimiser keeps float32 copies instead (loop.py).
-            model = get_peft_model(student.model, config, autocast_adapter_dtype=settings.method in VIRTUAL)
+            model = get_peft_model(student.model, config, autocast_adapter_dtype=settings.method in FLOAT32)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise RecipeError(
             f"{student.loaded.name} cannot take method {settings.method!r}: {str(error).splitlines()[0][:200]}",
