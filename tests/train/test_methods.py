@@ -217,6 +217,18 @@ def test_a_rank_stabilised_adapter_is_scaled_by_the_root_of_the_rank(tiny_models
     assert settings(method="full").scale is None
 
 
+@pytest.mark.xfail(strict=True, reason="the loop turns on the dropout of the word lora alone")
+@pytest.mark.parametrize("method", ["rslora", "dora"])
+def test_dropout_of_loras_variants_is_on_in_training(method: str, tiny_models: dict[str, Path]) -> None:
+    losses = []
+    for dropout in (0.0, 0.5):
+        chosen = settings(method=method, rank=2, dropout=dropout, learning_rate=1e-2)
+        trained = attach(opened(tiny_models["llama"], chosen, "float32"), chosen)
+        items = make_items(trained, tiny.TASK, tiny.examples(12))
+        losses.append(fit(trained, items, items[:3], chosen, steps=3, seed=1).losses)
+    assert losses[0] != losses[1]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_dora_trains_magnitudes_in_the_models_own_dtype(dtype: torch.dtype, tiny_models: dict[str, Path]) -> None:
     chosen = settings(method="dora", rank=2)
@@ -366,7 +378,7 @@ def test_ia3s_factors_are_float32_in_a_bfloat16_model_also_after_loading(
     with torch.no_grad():
         for name, weight in trained.model.named_parameters():
             if "ia3" in name:
-                weight.add_(0.001 * torch.randn_like(weight))
+                weight.add_(0.05 * torch.randn_like(weight))
     prompts = [[2, 30, 31, 32]]
     plain = opened(tiny_models["llama"], chosen, "bfloat16").logprobs(prompts)
     save(trained, tmp_path, Probe(prompts, plain.tolist(), trained.logprobs(prompts).tolist()))
@@ -374,7 +386,7 @@ def test_ia3s_factors_are_float32_in_a_bfloat16_model_also_after_loading(
     for student in (trained, found):
         factors = [p for name, p in student.model.named_parameters() if "ia3" in name]
         assert {p.dtype for p in factors} == {torch.float32}
-        assert all((p != 1).all() for p in factors)
+        assert all((p != p.bfloat16().float()).any() for p in factors)  # finer than bfloat16 could hold
     np.testing.assert_array_equal(found.logprobs(prompts), trained.logprobs(prompts))
 
 
