@@ -12,6 +12,7 @@ from preceptor.errors import RecipeError
 from preceptor.pipeline import labels as pipeline
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
+from preceptor.store.tables import read_predictions
 
 
 def go(folder: Path, model: Path, train: dict[str, Any], **more: Any) -> RunSummary:
@@ -30,6 +31,17 @@ def go(folder: Path, model: Path, train: dict[str, Any], **more: Any) -> RunSumm
 
 
 PROMPT = {"method": "prompt", "virtual_tokens": 4}
+
+
+def test_the_untrained_student_is_scored_as_it_came(demo_models: dict[str, Path], tmp_path: Path) -> None:
+    go(tmp_path / "run", demo_models["llama"], {**PROMPT, "prompt_position": "before-question"})
+    (tmp_path / "plain").mkdir()
+    go(tmp_path / "plain" / "run", demo_models["llama"], {"method": "lora"})
+    first, second = (
+        read_predictions(folder / "evaluate" / "default" / "small" / "untrained" / "seed-1" / "predictions.parquet")
+        for folder in (tmp_path / "run", tmp_path / "plain" / "run")
+    )
+    assert first == second
 
 
 @pytest.mark.parametrize("position", ["before-question", "before-answer"])

@@ -17,7 +17,7 @@ from preceptor.config import StudentSettings, TrainSettings
 from preceptor.data.base import marked
 from preceptor.errors import ModelError, RecipeError
 from preceptor.models.follower import open_follower
-from preceptor.models.generate import write
+from preceptor.models.generate import decode, write
 from preceptor.models.student import Probe, Student, restore, save
 from preceptor.train.batches import make_items
 from preceptor.train.cell import open_for
@@ -289,6 +289,19 @@ def test_tokens_in_the_prompt_start_as_a_text_in_their_place(kind: str, tiny_mod
     table = student.loaded.model.get_input_embeddings().weight
     assert torch.equal(table[with_marks], table[text])
     assert len(with_marks) == len(text)
+
+
+def test_tokens_of_the_prompt_are_never_written_however_likely(tiny_models: dict[str, Path]) -> None:
+    student = opened(tiny_models["llama"], settings(**METHODS["before-answer"]), "float32")
+    assert student.virtual is not None
+    prompt = f"context: pain fell question: does the drug improve pain ? answer:{student.virtual.text}"
+    expected = decode(student.loaded, [prompt], max_tokens=3)[0]
+    first = student.loaded.tokenizer(expected.text.split()[0], add_special_tokens=False)["input_ids"][0]
+    with torch.no_grad():
+        student.loaded.model.lm_head.weight[-5:] = 10 * student.loaded.model.lm_head.weight[first]
+    for decoding in ("greedy", "beam"):
+        assert decode(student.loaded, [prompt], max_tokens=3, decoding=decoding)[0].text.split()
+    assert decode(student.loaded, [prompt], max_tokens=3)[0] == expected
 
 
 def test_a_prompt_without_the_tokens_is_not_taken_for_one_with_them(tiny_models: dict[str, Path]) -> None:
