@@ -7,15 +7,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BioGptConfig,
+    BioGptForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2TokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
 )
 
 from preceptor.config import DataSettings
@@ -25,6 +32,8 @@ from preceptor.models.student import Student, open_student
 from preceptor.records import Example, Instruction
 
 ARCHITECTURES = ("llama", "gpt2", "bert")
+MORE_ARCHITECTURES = ("biogpt", "qwen2", "qwen3")
+"""Those on which methods alone are tested."""
 WINDOW = 64
 """Positions of each tiny model."""
 
@@ -49,12 +58,17 @@ TASK = Task(
 
 
 def tokenizer(kind: str, words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
-    """One token per word, lower-cased; special tokens stand as the architecture has them."""
+    """One token per word, lower-cased; special tokens stand as the architecture has them.
+
+    Except for Qwen2, whose tokenizer transformers 5 always takes for a byte-level one: a space goes with its word.
+    """
+    if kind == "qwen2":
+        return byte_level(words)
     vocabulary = {word: i for i, word in enumerate(dict.fromkeys((*SPECIAL, *words)))}
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.normalizer = normalizers.Lowercase()
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    around = {"llama": "<s> $A", "gpt2": "$A", "bert": "<cls> $A <sep>"}[kind]
+    around = {"llama": "<s> $A", "biogpt": "</s> $A", "bert": "<cls> $A <sep>"}.get(kind, "$A")
     inner.post_processor = processors.TemplateProcessing(
         single=around, special_tokens=[(name, vocabulary[name]) for name in SPECIAL]
     )
@@ -67,6 +81,20 @@ def tokenizer(kind: str, words: Iterable[str] = WORDS) -> PreTrainedTokenizerFas
         cls_token="<cls>",
         sep_token="<sep>",
         model_max_length=10**9,  # so that only the config tells the window
+    )
+
+
+def byte_level(words: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE that has learnt these words, with the space before them."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    inner.train_from_iterator([" ".join(words), *(f" {word}" for word in words)], trainer)
+    return Qwen2TokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     )
 
 
@@ -103,6 +131,8 @@ def model(kind: str, vocabulary: int, seed: int = 0, window: int = WINDOW) -> to
                 **ids,
             )
         )
+    if kind in MORE_ARCHITECTURES:
+        return more_models(kind, vocabulary, window, ids)
     return BertForSequenceClassification(
         BertConfig(
             vocab_size=vocabulary,
@@ -118,6 +148,27 @@ def model(kind: str, vocabulary: int, seed: int = 0, window: int = WINDOW) -> to
             **ids,
         )
     )
+
+
+def more_models(kind: str, vocabulary: int, window: int, ids: dict[str, int]) -> torch.nn.Module:
+    """Language models that tie input and output embeddings; BioGPT's are scaled and its positions are learnt."""
+    shape = {
+        "vocab_size": vocabulary,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": window,
+        "initializer_range": 0.2,
+        "tie_word_embeddings": True,
+        **ids,
+    }
+    if kind == "biogpt":
+        still = dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob", "activation_dropout"), 0.0)
+        return BioGptForCausalLM(BioGptConfig(**shape, **still, layerdrop=0.0))
+    if kind == "qwen2":
+        return Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=2))
+    return Qwen3ForCausalLM(Qwen3Config(**shape, num_key_value_heads=2, head_dim=16))
 
 
 def save_model(folder: Path, kind: str, words: Iterable[str] = WORDS, window: int = WINDOW) -> Path:

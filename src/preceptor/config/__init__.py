@@ -28,15 +28,17 @@ from preceptor.config.instruct_recipe import (
 from preceptor.config.load import check_instruct_recipe, check_recipe, find_recipe, load_recipe, read_recipe
 from preceptor.config.recipe import Recipe
 from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
-from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings
+from preceptor.config.train import LORA, VIRTUAL, EvaluateSettings, StudentSettings, TrainSettings
 
 __all__ = [
     "FILTERS",
     "GENERATED",
     "KINDS",
+    "LORA",
     "PHI_KINDS",
     "STRATEGIES",
     "TEACHERS",
+    "VIRTUAL",
     "AgreementSettings",
     "AugmentSettings",
     "BenchmarkSettings",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.sentences import allowed_keys, sentence_of
@@ -13,21 +14,38 @@ from preceptor.config.sentences import allowed_keys, sentence_of
 class TrainSettings(Section):
     """`[train]`: how a student is trained. A student's own `train` table overrides single keys."""
 
-    method: Literal["lora", "prefix", "full"] = "lora"
+    preset: Literal["paper", "tuned"] | None = None
+    """Values for keys that are not given (see config/presets.py): the first paper's, or ones for the student's size."""
+    method: Literal["lora", "rslora", "dora", "prefix", "prompt", "p-tuning", "ia3", "full"] = "lora"
     rank: int = Field(8, ge=1)
     alpha: float = Field(16, gt=0)
+    """Every step of LoRA is scaled by alpha/r, of rslora by alpha/sqrt(r): it acts like a factor of the learning rate.
+    The first paper tries 16 to 512."""
+    reference_scale: float | None = Field(None, gt=0)
+    """The alpha/r (rslora: alpha/sqrt(r)) that `learning_rate` is meant for. With it, the learning rate at any other
+    alpha or rank is divided by as much as the scale is larger, so that a sweep holds their product."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """LoRA dropout on the adapter's input. The model's own dropout is off: on CPU it costs a factor of three."""
+    """Dropout on the input of LoRA's weights (also rslora, dora). The model's own dropout is off: on CPU it costs a
+    factor of three."""
     targets: str | tuple[str, ...] = "all-linear"
-    """Modules that get LoRA weights: `all-linear` or names."""
+    """Modules that get LoRA weights: `all-linear` or names. IA3 scales what the architecture's authors chose (keys,
+    values, feed-forward) unless names are given."""
     last_layers: int | None = Field(None, ge=1)
     """Train in the last so many layers only; what enters the first of them is computed once for each text and kept."""
     virtual_tokens: int = Field(32, ge=1)
-    """Prefix tuning: length of the prefix."""
+    """Length of the prefix; prompt tuning, p-tuning: trained tokens."""
     initialisation: Literal["text", "zero", "random"] = "text"
-    """Prefix tuning: where the prefix starts. Random values at LoRA's learning rates are known to fail."""
+    """Where the prefix or the tokens of prompt tuning start (`zero`: a prefix only). Random values at LoRA's learning
+    rates are known to fail. p-tuning always starts at random."""
     initial_text: str = "Answer the question from the text with one word."
-    """Prefix tuning with `initialisation = "text"`: the text, repeated to fill the prefix."""
+    """The text of `initialisation = "text"`, repeated to fill the prefix or the tokens."""
+    projection: bool = False
+    """Prefix tuning from random values: the prefix comes from a small network, which is left out of what is saved."""
+    prompt_position: Literal["start", "before-question", "before-answer"] = "start"
+    """Prompt tuning: where the tokens stand. Except at the start they are added to the vocabulary, and only they are
+    trained."""
+    prompt_field: Name = "question"
+    """Prompt tuning before the question: the task's input field that holds it."""
     learning_rate: float = Field(3e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     epochs: float = Field(3, gt=0)
@@ -49,6 +67,27 @@ class TrainSettings(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 where the processor multiplies it natively, else float32."""
 
+    @model_validator(mode="after")
+    def _start_possible(self) -> Self:
+        if self.method == "prefix" and self.projection and self.initialisation != "random":
+            raise ValueError(
+                f"train.projection = true needs train.initialisation = 'random', not {self.initialisation!r}: the "
+                "values of a projected prefix cannot be chosen"
+            )
+        if self.method == "prompt" and self.initialisation == "zero":
+            raise ValueError(
+                "train.initialisation = 'zero' is for a prefix; the tokens of prompt tuning would all start alike: "
+                "take 'text' or 'random'"
+            )
+        return self
+
+    @property
+    def scale(self) -> float | None:
+        """What LoRA's product is multiplied by: alpha/r, for rslora alpha/sqrt(r); None for other methods."""
+        if self.method not in LORA:
+            return None
+        return self.alpha / (math.sqrt(self.rank) if self.method == "rslora" else self.rank)
+
     def deciding(self, include: set[str] | None = None) -> dict[str, Any]:
         """The keys that decide what is learnt, for the identity of a result; with `include`, only these.
 
@@ -59,6 +98,12 @@ class TrainSettings(Section):
         fields = type(self).model_fields
         return {key: value for key, value in given.items() if key in FIRST_KEYS or value != fields[key].default}
 
+
+LORA = frozenset({"lora", "rslora", "dora"})
+"""Words of `method` for LoRA and its variants."""
+
+VIRTUAL = frozenset({"prefix", "prompt", "p-tuning"})
+"""Words of `method` whose virtual tokens take positions of the model's window."""
 
 FIRST_KEYS = frozenset(
     {

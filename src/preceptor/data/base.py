@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import jinja2
@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from preceptor.data.parsers import parse_paper, parse_strict
 from preceptor.errors import DataError, RecipeError
-from preceptor.records import Example, ParsedAnswer
+from preceptor.records import Example, ParsedAnswer, VirtualTokens
 
 TextLength = Callable[[str], int]
 """Counts the tokens of a text."""
@@ -90,7 +90,10 @@ class Task:
 
     def render(self, example: Example) -> str:
         """The prompt for `example`: the same text in training, evaluation, export and serving."""
-        return self._compiled.render({name: example.fields[name] for name in self.inputs})
+        return self._filled({name: example.fields[name] for name in self.inputs})
+
+    def _filled(self, fields: Mapping[str, str]) -> str:
+        return self._compiled.render(fields)
 
     def render_within(self, example: Example, length: TextLength, limit: int) -> tuple[str, bool]:
         """The prompt, cut to at most `limit` tokens as counted by `length`; and whether it was cut.
@@ -118,7 +121,7 @@ class Task:
     def _with(self, example: Example, text: str) -> str:
         assert self.shorten is not None
         fields = {name: example.fields[name] for name in self.inputs}
-        return self._compiled.render({**fields, self.shorten: text})
+        return self._filled({**fields, self.shorten: text})
 
     def _too_long(self, example: Example, limit: int) -> DataError:
         return DataError(
@@ -146,6 +149,61 @@ class Task:
     def grade(self, example: Example, answer: ParsedAnswer) -> bool:
         """Whether the answer is right. An answer without a label is wrong."""
         return answer.label == example.label
+
+
+MARK = "\ufdd0"
+"""Stands for virtual tokens while a prompt is rendered. A noncharacter: no text for people holds it."""
+
+
+NO_TOKENS = VirtualTokens("", None)
+
+
+@dataclass(frozen=True)
+class MarkedTask(Task):
+    """A task whose prompts hold a student's virtual tokens; made by `marked`."""
+
+    virtual: VirtualTokens = NO_TOKENS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        place = self.virtual.before
+        if place is None:
+            return
+        if place not in self.inputs:
+            raise RecipeError(
+                f"Task {self.name}: virtual tokens cannot stand before the field {place!r}, which is not among the "
+                "inputs.",
+                f"Set train.prompt_field to one of {', '.join(self.inputs)}, or train.prompt_position to "
+                '"before-answer" or "start".',
+            )
+        shown = self._compiled.render({**dict.fromkeys(self.inputs, "Word"), place: f"{MARK}Word"})
+        if shown.count(MARK) != 1 or shown.replace(MARK, "") != super()._filled(dict.fromkeys(self.inputs, "Word")):
+            raise RecipeError(
+                f"Task {self.name}: virtual tokens cannot stand before the field {place!r}, because the prompt "
+                "template does not show it once and as it is.",
+                'Set train.prompt_position to "before-answer" or "start".',
+            )
+
+    def _filled(self, fields: Mapping[str, str]) -> str:
+        place = self.virtual.before
+        if place is None:
+            return super()._filled(fields) + self.virtual.text
+        before, _, after = super()._filled({**fields, place: MARK + fields[place]}).partition(MARK)
+        # Most tokenizers take a word and the space before it for one token: the space stays with the word.
+        if before.endswith(" "):
+            before, after = before[:-1], f" {after}"
+        return f"{before}{self.virtual.text}{after}"
+
+
+def marked(task: Task, virtual: VirtualTokens | None) -> Task:
+    """The task as a student with these virtual tokens reads it: they stand in every prompt, also in a shortened one.
+
+    Raises `RecipeError` where the task has no such place.
+    """
+    if virtual is None or (isinstance(task, MarkedTask) and task.virtual == virtual):
+        return task
+    given = {f.name: getattr(task, f.name) for f in fields(Task)}
+    return MarkedTask(**given, virtual=virtual)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from preceptor.config import EvaluateSettings
-from preceptor.data.base import Task, render_all
+from preceptor.data.base import Task, marked, render_all
 from preceptor.errors import RecipeError
 from preceptor.models.score import normalised
 from preceptor.models.student import Student
@@ -44,6 +44,7 @@ def predict(
 ) -> Predicted:
     """Answer every item. `seed` matters for `beam-sample` only."""
     check_reading(student.head, settings)
+    task = marked(task, student.virtual)
     rendered = render_all(task, examples, student.length, student.limit)
     predictions: list[Prediction] = []
     for start in range(0, len(examples), CHUNK):

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from preceptor.models.load import Loaded
-from preceptor.models.score import BATCH_TOKENS, Padded, by_length, pad, stems
+from preceptor.models.score import BATCH_TOKENS, Padded, by_length, embeddings_before, pad, stems
 
 
 def answer_logits(model: Any, padded: Padded, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -26,11 +26,14 @@ def answer_logits(model: Any, padded: Padded, rows: torch.Tensor, positions: tor
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     head = base.get_output_embeddings()
+    before = embeddings_before(model)
+    positions = positions + before
+    shape = (padded.ids.shape[0], padded.ids.shape[1] + before)
     picked = False
 
     def pick(_layer: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         nonlocal picked
-        picked = bool(args) and args[0].shape[:2] == padded.ids.shape and not picked
+        picked = bool(args) and args[0].shape[:2] == shape and not picked
         return (args[0][rows, positions].unsqueeze(0), *args[1:]) if picked else None
 
     hook = head.register_forward_pre_hook(pick) if head is not None else None

@@ -7,7 +7,9 @@ exactly in float32 on one machine as far as tests see, while bfloat16 rounds dif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from transformers import (
 )
 
 from preceptor.models.load import Loaded
-from preceptor.models.score import encode
+from preceptor.models.score import embeddings_before, encode
 
 CANDIDATES = 64
 """Tokens that get noise of their own at each step; the rest of the vocabulary competes as one (see `KeyedSampling`)."""
@@ -65,6 +67,9 @@ def write(
         return []
     sampling = bool(temperature)
     width = max(len(prompt) for prompt in prompts)
+    if embeddings_before(loaded.model) and any(len(prompt) < width for prompt in prompts):
+        alike = {"max_tokens": max_tokens, "top_p": top_p, "repetition_penalty": repetition_penalty}
+        return _by_width(loaded, prompts, seeds, temperature=temperature, **alike)
     rows = _Rows(loaded, prompts, width)
     ends = torch.tensor(sorted(end_ids(loaded)), device=loaded.device)
     done: dict[int, list[int]] = {}
@@ -73,7 +78,7 @@ def write(
         if sampling:
             own = [seeds[number] for number in rows.numbers]
             processors.append(KeyedSampling(own, width, float(temperature or 1.0), top_p, loaded.device))
-        with torch.inference_mode():
+        with torch.inference_mode(), _positions_left_out():
             output = loaded.model.generate(
                 input_ids=rows.ids,
                 attention_mask=rows.mask,
@@ -112,12 +117,12 @@ def decode(
     if decoding == "beam-sample":
         extra |= {"do_sample": True, "temperature": temperature, "top_k": TOP_K, "top_p": 1.0}
     done: dict[int, Written] = {}
-    for start in range(0, len(order), batch_size):
-        numbers = order[start : start + batch_size]
+    for start, end in _spans([len(rows[number]) for number in order], batch_size, loaded.model):
+        numbers = order[start:end]
         part = [rows[number] for number in numbers]
         width = max(len(row) for row in part)
         ids, mask = _pad_left(part, width, loaded.device)
-        with torch.inference_mode(), torch.random.fork_rng():
+        with torch.inference_mode(), torch.random.fork_rng(), _positions_left_out():
             torch.manual_seed(seed + start)
             output = loaded.model.generate(
                 input_ids=ids,
@@ -253,6 +258,39 @@ class _Rows:
 def _has_prefix(model: Any) -> bool:
     """Whether virtual tokens stand before the text. peft puts them into an empty cache and cannot go on with one."""
     return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def _by_width(loaded: Loaded, prompts: Sequence[Sequence[int]], seeds: Sequence[int], **settings: Any) -> list[Written]:
+    """`write`, rows of each length by themselves: see `_spans`."""
+    done: dict[int, Written] = {}
+    for width in {len(prompt) for prompt in prompts}:
+        numbers = [number for number, prompt in enumerate(prompts) if len(prompt) == width]
+        own = [seeds[number] for number in numbers]
+        done |= zip(numbers, write(loaded, [prompts[n] for n in numbers], seeds=own, **settings), strict=True)
+    return [done[number] for number in range(len(prompts))]
+
+
+def _spans(lengths: Sequence[int], batch_size: int, model: Any) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) of the rows of each batch, of rows that are sorted by length.
+
+    Where peft puts embeddings before the text, only rows of one length go together: it puts them before the padding
+    too and gives no positions, so that the model would see a gap between them and the text.
+    """
+    start, apart = 0, embeddings_before(model) > 0
+    while start < len(lengths):
+        end = min(start + batch_size, len(lengths))
+        if apart:
+            end = next((k for k in range(start, end) if lengths[k] != lengths[start]), end)
+        yield start, end
+        start = end
+
+
+@contextlib.contextmanager
+def _positions_left_out() -> Iterator[None]:
+    """Without peft's note that it leaves out positions, which is right where there is no padding (see `_spans`)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Position ids are not supported", category=UserWarning)
+        yield
 
 
 def _pad_left(rows: Sequence[Sequence[int]], width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

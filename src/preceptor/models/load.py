@@ -21,6 +21,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -124,6 +125,14 @@ def head_of(name: str, asked: str) -> str:
         f"{name} is a {config.model_type}, which is neither a causal language model nor a known encoder.",
         'Set head = "causal" or "encoder" for this student if you know better.',
     )
+
+
+def count_weights(name: str) -> int:
+    """Number of a model's weights without its head, from its config alone: nothing is loaded."""
+    with _explained(name), torch.device("meta"), quiet():
+        config = AutoConfig.from_pretrained(source_of(name), trust_remote_code=False)
+        body = AutoModel.from_config(config, trust_remote_code=False)
+    return sum(weight.numel() for weight in body.parameters())
 
 
 def _load(name: str, auto_class: Any, dtype: str, extra: dict[str, Any]) -> Loaded:

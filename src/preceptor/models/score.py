@@ -73,6 +73,7 @@ def logits_at(model: Any, padded: Padded, positions: torch.Tensor) -> torch.Tens
     output matrix is applied at these positions alone, which for a large vocabulary saves most of its cost.
     """
     inputs: dict[str, Any] = {"input_ids": padded.ids, "attention_mask": padded.mask, "use_cache": False}
+    positions = positions + embeddings_before(model)
     if _keeps_logits(model):
         kept, where = torch.unique(positions, return_inverse=True)
         logits = model(**inputs, logits_to_keep=kept).logits
@@ -81,6 +82,17 @@ def logits_at(model: Any, padded: Padded, positions: torch.Tensor) -> torch.Tens
         logits = model(**inputs).logits
     rows = torch.arange(positions.shape[0], device=positions.device).unsqueeze(1)
     return logits[rows, positions].float()
+
+
+def embeddings_before(model: Any) -> int:
+    """Positions that peft puts before the text, and of which it returns logits: prompt tuning and p-tuning.
+
+    A prefix takes none, because it lies in the cache; tokens that were added to the vocabulary are part of the text.
+    """
+    config = getattr(model, "active_peft_config", None)
+    if config is None or not config.is_prompt_learning or config.peft_type == "PREFIX_TUNING":
+        return 0
+    return int(config.num_virtual_tokens)
 
 
 def _keeps_logits(model: Any) -> bool:

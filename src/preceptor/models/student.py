@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from preceptor.errors import InactiveAdapterError, ModelError, RecipeError, StorageError
 from preceptor.models.load import Loaded, load_causal, load_encoder, quiet
 from preceptor.models.score import encode, encode_target, head_logprobs, label_logprobs
+from preceptor.records import VirtualTokens
 
 PROBE = "probe.json"
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
@@ -72,6 +73,8 @@ class Student:
     """Token ids of each label as it follows a prompt; empty for an encoder."""
     limit: int
     """Tokens that a prompt may have, so that prompt, answer and virtual tokens fit."""
+    virtual: VirtualTokens | None = None
+    """Trained tokens that stand in its prompts (see `marked` in data/base.py); None for most methods."""
 
     def length(self, text: str) -> int:
         """Tokens of a prompt, special tokens included."""
@@ -79,7 +82,12 @@ class Student:
         return len(self.loaded.tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
 
     def encode(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts."""
+        """Token ids of prompts. Raises `ModelError` for a prompt in which the student's virtual tokens do not stand."""
+        if self.virtual is not None and any(prompt.count(self.virtual.text) != 1 for prompt in prompts):
+            raise ModelError(
+                f"A prompt for {self.loaded.name} does not hold its virtual tokens exactly once.",
+                "Render prompts by the task as this student reads it.",
+            )
         return encode(self.loaded.tokenizer, prompts)
 
     def logprobs(self, prompts: Sequence[Sequence[int]]) -> np.ndarray:
@@ -154,7 +162,15 @@ def save(student: Trainable, folder: Path, probe: Probe) -> None:
         # peft looks for the base model's config by name; a built-in's name is none that it can look up.
         warnings.filterwarnings("ignore", message="Could not find a config file.*", category=UserWarning)
         try:
-            student.model.save_pretrained(folder)
+            if getattr(student, "virtual", None) is None:
+                student.model.save_pretrained(folder)
+            else:
+                # The adapter holds the rows of the added tokens; peft would add the whole table. With the tokenizer
+                # beside it, stock peft (AutoPeftModel) makes the base model's table large enough by itself. The
+                # generation settings say that the added tokens are never written.
+                student.model.save_pretrained(folder, save_embedding_layers=False)
+                student.loaded.tokenizer.save_pretrained(folder)
+                student.loaded.model.generation_config.save_pretrained(folder)
         except SafetensorError as error:
             # The library hides a full disk in the text of its own error.
             found = re.search(r"os error (\d+)", str(error))
@@ -189,13 +205,14 @@ def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.nda
 
 def _with_weights(student: Trainable, folder: Path) -> Any:
     if (folder / "adapter_config.json").is_file():
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel
 
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5.23 by a name that transformers is retiring.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+            factors = PeftConfig.from_pretrained(folder).peft_type == "IA3"  # float32 in any model, see attach.py
             model = PeftModel.from_pretrained(
-                student.loaded.model, folder, is_trainable=False, autocast_adapter_dtype=False
+                student.loaded.model, folder, is_trainable=False, autocast_adapter_dtype=factors
             )
     else:
         with quiet():

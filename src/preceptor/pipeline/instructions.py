@@ -36,6 +36,7 @@ from preceptor.pipeline.instruct_cells import (
     train_identity,
 )
 from preceptor.pipeline.instruct_report import instruct_report
+from preceptor.pipeline.presets import settled
 from preceptor.pipeline.resolve import resolved
 from preceptor.pipeline.tasks import obtain_tasks
 from preceptor.progress import Progress
@@ -59,6 +60,7 @@ def run_instructions(
 
     With `minutes`, no cell is begun after so long: then `PartFinished` is raised, and the same call goes on later.
     """
+    recipe = settled(recipe)
     state = InstructRun(recipe, folder, base, progress, command, Deadline.after(minutes, command))
     refuse_foreign(folder)
     if state.book.folder.exists() and not state.book.folder.is_dir():

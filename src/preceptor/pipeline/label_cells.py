@@ -21,6 +21,9 @@ VERSIONS = {"train": 1, "evaluate": 1}
 FIT = "fit.json"
 """What training did, in a cell's folder of weights. (train/cell.py writes it, and importing that would load torch.)"""
 
+FEW_UPDATES = 20
+"""Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
+
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
 """Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
 
@@ -136,7 +139,19 @@ def train(state: Run, cell: Cell) -> None:
             seed=cell.seed,
             # Progress in thousandths: the number of steps is only known once the items are tokenised.
             on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+            on_start=lambda items, steps: state.progress.say(f"train: {cell.words}: {updates(items, steps)}"),
         )
+
+
+def updates(items: int, steps: int) -> str:
+    """How many optimiser updates the settings make with the items, and a warning where they are few."""
+    made = f"{items} items make {steps} update{'' if steps == 1 else 's'}"
+    if steps >= FEW_UPDATES:
+        return made
+    return (
+        f"{made}. Warning: fewer than {FEW_UPDATES} hardly move a student; lower train.accumulation or "
+        "train.batch_tokens, or raise train.epochs"
+    )
 
 
 def evaluate_stage(state: Run, cell: Cell) -> Stage:
@@ -168,7 +183,7 @@ def _predict(state: Run, cell: Cell, stage: Stage) -> None:
     from preceptor.train.cell import open_for
 
     dataset = state.datasets[cell.setting]
-    student = open_for(cell.student, cell.settings, dataset.task, cell.seed)
+    student = open_for(cell.student, cell.settings, dataset.task, cell.seed, trained=bool(cell.arm))
     if cell.arm:
         student = restore(student, train_stage(state, cell).folder)
     with state.progress.task(f"evaluate: {cell.words}", len(dataset.test)) as advance:

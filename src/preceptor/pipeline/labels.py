@@ -33,6 +33,7 @@ from preceptor.pipeline.label_cells import VERSIONS as CELL_VERSIONS
 from preceptor.pipeline.label_cells import Cell, Run, cells, evaluate, finished, train
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
+from preceptor.pipeline.presets import settled
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
 from preceptor.records import RunSummary, fingerprint
@@ -59,6 +60,7 @@ def run(
     With `minutes`, no cell is begun after so long: then `PartFinished` is raised, and the same call goes on later.
     """
     deadline = Deadline.after(minutes, command)
+    recipe = settled(recipe)
     state = Run(recipe, folder, base, progress, command)
     refuse_foreign(folder)
     with sole_writer(folder):

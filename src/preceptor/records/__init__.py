@@ -14,6 +14,7 @@ from preceptor.records.measures import (
     Response,
     TasksFunnel,
 )
+from preceptor.records.prompts import VirtualTokens
 from preceptor.records.scores import Estimate, Interval, Outcome, ParsedAnswer, Prediction, Row, Score
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "TasksFunnel",
     "TokenLogprob",
     "Verdict",
+    "VirtualTokens",
     "content_hash",
     "drop",
     "fingerprint",

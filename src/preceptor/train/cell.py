@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from preceptor.config import StudentSettings, TrainSettings
-from preceptor.data.base import Task
+from preceptor.data.base import Task, marked
 from preceptor.models.load import head_of
 from preceptor.models.student import Probe, Student, open_student, save
 from preceptor.records import Example
 from preceptor.store.stages import write_json
 from preceptor.train.batches import count_steps, make_items
 from preceptor.train.loop import OnStep
-from preceptor.train.methods import attach, reserved
+from preceptor.train.methods import attach, reserved, with_tokens
 from preceptor.train.objectives import fit
 
 PROBES = 4
@@ -25,9 +25,18 @@ FIT = "fit.json"
 """What training did: steps, selected step, losses, validation checks, seconds, tokens, trainable weights."""
 
 
-def open_for(student: StudentSettings, settings: TrainSettings, task: Task, seed: int) -> Student:
-    """The untrained student for a task."""
-    return open_student(
+OnStart = Callable[[int, int], None]
+"""Called before the first step with the number of real items and of optimiser steps."""
+
+
+def open_for(
+    student: StudentSettings, settings: TrainSettings, task: Task, seed: int, *, trained: bool = True
+) -> Student:
+    """The student for a task before its training. Not `trained`: as it came, without tokens that mean nothing to it.
+
+    Raises `RecipeError` where the method needs what student or task do not have.
+    """
+    opened = open_student(
         student.model,
         head_of(student.model, student.head),
         task.labels,
@@ -37,6 +46,10 @@ def open_for(student: StudentSettings, settings: TrainSettings, task: Task, seed
         dtype=settings.dtype,
         seed=seed,
     )
+    if trained:
+        opened = with_tokens(opened, settings)
+        marked(task, opened.virtual)
+    return opened
 
 
 def train_cell(
@@ -50,24 +63,29 @@ def train_cell(
     validation: Sequence[Example],
     seed: int,
     on_step: OnStep | None = None,
+    on_start: OnStart | None = None,
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
     The number of optimiser steps follows from the real items alone, so every arm gets the same number.
     """
     untrained = open_for(student, settings, task, seed)
+    task = marked(task, untrained.virtual)
     held_out = make_items(untrained, task, validation)
     prompts = [list(item.prompt) for item in held_out[:PROBES]]
     before = untrained.logprobs(prompts)
     torch.manual_seed(seed)
     trained = attach(untrained, settings)
     real_items = make_items(trained, task, real)
+    steps = count_steps(real_items, settings)
+    if on_start is not None:
+        on_start(len(real_items), steps)
     fitted = fit(
         trained,
         real_items + make_items(trained, task, generated),
         held_out,
         settings,
-        steps=count_steps(real_items, settings),
+        steps=steps,
         seed=seed,
         on_step=on_step,
     )

@@ -15,7 +15,7 @@ from itertools import islice
 
 import torch
 
-from preceptor.config import TrainSettings
+from preceptor.config import LORA, TrainSettings
 from preceptor.errors import ModelError, RecipeError
 from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
@@ -173,7 +173,8 @@ def check_points(steps: int, settings: TrainSettings) -> frozenset[int]:
 def _set_dropout(student: Trainable, settings: TrainSettings) -> None:
     """The frozen model's own dropout stays off; LoRA's, if asked for, goes on."""
     student.model.eval()
-    if settings.method == "lora" and settings.dropout > 0:
-        for name, module in student.model.named_modules():
-            if "lora_dropout" in name:
-                module.train()
+    if settings.method in LORA and settings.dropout > 0:
+        for module in student.model.modules():
+            if hasattr(module, "lora_dropout"):
+                module.training = True  # DoRA asks the layer itself whether it is trained
+                module.lora_dropout.train()
