@@ -14,15 +14,17 @@ from preceptor.models.load import head_of
 from preceptor.models.student import Probe, Student, open_student, save
 from preceptor.records import Example
 from preceptor.store.stages import write_json
-from preceptor.train.batches import count_steps, make_items
+from preceptor.train.batches import count_steps, fitted_items, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved
 from preceptor.train.objectives import fit
+from preceptor.train.parallel import together
+from preceptor.train.upkeep import Upkeep
 
 PROBES = 4
 """Validation items whose answers prove later that the saved weights were loaded."""
 FIT = "fit.json"
-"""What training did: steps, selected step, losses, validation checks, seconds, tokens, trainable weights."""
+"""What training did: steps, selected step, losses, validation checks, seconds, tokens, trainable weights, items cut."""
 
 
 def open_for(student: StudentSettings, settings: TrainSettings, task: Task, seed: int) -> Student:
@@ -39,6 +41,7 @@ def open_for(student: StudentSettings, settings: TrainSettings, task: Task, seed
     )
 
 
+@together
 def train_cell(
     folder: Path,
     student: StudentSettings,
@@ -50,6 +53,7 @@ def train_cell(
     validation: Sequence[Example],
     seed: int,
     on_step: OnStep | None = None,
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
@@ -61,15 +65,17 @@ def train_cell(
     before = untrained.logprobs(prompts)
     torch.manual_seed(seed)
     trained = attach(untrained, settings)
-    real_items = make_items(trained, task, real)
+    own, written = fitted_items(trained, task, real), fitted_items(trained, task, generated)
     fitted = fit(
         trained,
-        real_items + make_items(trained, task, generated),
+        own.items + written.items,
         held_out,
         settings,
-        steps=count_steps(real_items, settings),
+        steps=count_steps(own.items, settings),
         seed=seed,
         on_step=on_step,
+        upkeep=upkeep,
     )
     save(trained, folder, Probe(prompts, before.tolist(), trained.logprobs(prompts).tolist()))
-    write_json(folder / FIT, {**asdict(fitted), "real": len(real), "generated": len(generated)})
+    record = {"real": len(real), "generated": len(generated), "cut": own.cut + written.cut}
+    write_json(folder / FIT, {**asdict(fitted), **record})
