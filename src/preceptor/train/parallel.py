@@ -228,6 +228,9 @@ def _gather(shared_model: Any, whole: Any) -> None:
     """Put trained weights that lie in parts together in the model itself."""
     if not isinstance(shared_model, FSDPModule):
         return
+    for module in shared_model.modules():  # type: ignore[attr-defined]
+        if isinstance(module, FSDPModule):
+            module.reshard()  # a look at validation leaves some weights put together, as they were then
     own = dict(whole.named_parameters())
     with torch.no_grad():
         for name, weight in shared_model.named_parameters():  # type: ignore[attr-defined]
