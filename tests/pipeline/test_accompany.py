@@ -166,14 +166,14 @@ def torchrun(folder: Path, raw: dict[str, Any], *more: str) -> subprocess.Comple
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=220)
 
 
-@pytest.mark.parametrize("processes", ["ddp", "fsdp"])
+@pytest.mark.parametrize("processes", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
 def test_a_run_in_two_processes_is_that_of_one_within_rounding(
     processes: str, demo_models: dict[str, Path], tmp_path: Path
 ) -> None:
     raw = small(demo_models, processes=processes).model_dump(mode="json", exclude_none=True)
     raw["students"] = [{"name": "bert", "model": str(demo_models["bert"])}]
     done = torchrun(tmp_path, raw, "--quiet")
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[:3000]
     assert done.stdout.count("Report: ") == 1  # the first process alone speaks
     go(small(demo_models), tmp_path / "one")
     for arm in ("none", "rewrite"):
@@ -192,4 +192,4 @@ def test_an_error_in_two_processes_is_one_sentence_and_no_hang(demo_models: dict
     assert done.returncode != 0
     assert done.stderr.count("Error: The ") == 1
     assert "no checkpoint had been saved before it." in done.stderr
-    assert "Traceback" not in done.stderr.partition("torch.distributed.elastic")[0]
+    assert "[rank" not in done.stderr  # so torch begins the lines of an error that nobody caught

@@ -205,7 +205,7 @@ def shared(student: Trainable, settings: TrainSettings) -> Iterator[Team]:
 
 def _copies(model: Any, settings: TrainSettings) -> Any:
     # A model that is trained whole may hold weights that its answers do not pass, such as an encoder's own pooler.
-    return _Copies(model, broadcast_buffers=False, find_unused_parameters=settings.method == "full")
+    return _Copies(model, find_unused_parameters=settings.method == "full")
 
 
 def _in_parts(model: Any) -> Any:
