@@ -18,6 +18,16 @@ def test_lines_without_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatc
     assert err.splitlines()[1].startswith("train: 4/4")
 
 
+def test_who_knows_better_says_how_long_the_rest_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is gone on from half way has not been that fast."""
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
+    with progress.Progress().task("train", 1000) as advance:
+        advance(900, "step 90/100", 123.4)
+    assert capsys.readouterr().err == "train: step 90/100, about 123 s left\n"
+
+
 def test_few_lines_when_things_go_fast(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.Progress().task("train", 1000) as advance:
         for done in range(1, 1001):

@@ -56,14 +56,17 @@ def run(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Begin no new cell after so long and end with status 75; run again to go on."),
+        typer.Option(min=0, help="End after so long with status 75, also amid a training; run again to go on."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
     """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
     from preceptor.config import InstructRecipe, find_recipe, read_recipe
+    from preceptor.pipeline.processes import helped
     from preceptor.progress import Progress
 
+    if helped():
+        return
     path = find_recipe(recipe)
     checked = read_recipe(path, settings or [], student)
     folder = out or Path("runs") / checked.name

@@ -20,8 +20,8 @@ def notice(text: str) -> None:
 class Advance(Protocol):
     """Report that `done` of the total are finished, with a few words that say it better, such as step and loss."""
 
-    def __call__(self, done: int, words: str = "") -> None:
-        """Show that `done` units are finished."""
+    def __call__(self, done: int, words: str = "", left: float | None = None) -> None:
+        """Show that `done` units are finished; `left` are the seconds that the rest takes, where that is known."""
 
 
 class Progress:
@@ -47,7 +47,7 @@ class Progress:
             yield _lines(self, label, total)
 
 
-def _silent(done: int, words: str = "") -> None:
+def _silent(done: int, words: str = "", left: float | None = None) -> None:
     pass
 
 
@@ -67,7 +67,7 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
     with Bars(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(label, total=total, words="")
 
-        def advance(done: int, words: str = "") -> None:
+        def advance(done: int, words: str = "", left: float | None = None) -> None:
             bars.update(task, completed=done, words=words)
 
         yield advance
@@ -76,12 +76,13 @@ def _bar(label: str, total: int) -> Iterator[Advance]:
 def _lines(progress: Progress, label: str, total: int) -> Advance:
     started = last = time.monotonic()
 
-    def advance(done: int, words: str = "") -> None:
+    def advance(done: int, words: str = "", left: float | None = None) -> None:
         nonlocal last
         now = time.monotonic()
         if done >= total or now - last >= LINE_EVERY_S:
             last = now
-            left = (now - started) / max(done, 1) * (total - done)
+            if left is None:
+                left = (now - started) / max(done, 1) * (total - done)
             rest = f", about {left:.0f} s left" if done < total else f", {now - started:.0f} s"
             progress.say(f"{label}: {words or f'{done}/{total}'}{rest}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,14 @@ def words(text: str) -> int:
 
 def test_prompt_is_the_template_over_the_inputs() -> None:
     assert TASK.render(ITEM) == "Abstract: one two three four five six\nQuestion: Did it work?\nAnswer:"
+
+
+def test_another_process_gets_it_whole_once_it_was_used() -> None:
+    used = replace(TASK)
+    used.render(ITEM)
+    sent = pickle.loads(pickle.dumps(used))
+    assert sent == used
+    assert sent.render(ITEM) == used.render(ITEM)
 
 
 def test_a_template_cannot_ask_for_a_hidden_field() -> None:

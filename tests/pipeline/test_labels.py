@@ -282,6 +282,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_result(tmp_path: Path, d
         arms={"none": [], "rewrite": ["rewrite"]},
         filter={"chain": ["wellformed", "duplicates"]},  # without loading the embedder nine times
     )
+    raw["train"]["checkpoint_every"] = 1
     path = tmp_path / "recipe.toml"
     path.write_text(tomli_w.dumps(raw))
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -289,6 +290,8 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_result(tmp_path: Path, d
     for moment in killed_runs.MOMENTS:
         assert killed_runs.start(path, killed, moment) == -signal.SIGKILL, moment
         assert not (killed / "report.html").exists()
+        if moment == "at the third step of training":
+            assert len(list(killed.rglob(".checkpoints-seed-1/step-00000002"))) == 1
         now = marks(killed)
         assert {stage: now[stage] for stage in finished} == finished, moment  # what was finished stays as it was
         finished = now

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from invented_runs import LONG, MARKUP, PROVENANCE, TEACHER
+from invented_runs import LONG, MARKUP, PROVENANCE, TEACHER, course
 
 from preceptor.records import Estimate, Instruction, InstructSummary, Interval, MatrixEntry, Spend, TasksFunnel
 from preceptor.report.build_instruct import build_instruct
@@ -188,6 +188,7 @@ def full_instruct() -> InstructSummary:
         provenance=PROVENANCE,
         recipe='name = "ablation"\n\n[arms]\nqa = { "generated:question_answering" = 1.0 }\n',
         command="preceptor run recipes/bioinstruct/ablation.toml",
+        courses=tuple(course("", "smollm2", arm, seed, too_long=3) for arm in ("qa", "mixed") for seed in (1, 2)),
     )
 
 

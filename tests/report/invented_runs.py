@@ -15,6 +15,7 @@ from pathlib import Path
 from preceptor.records import (
     KEEP,
     Agreement,
+    Course,
     Estimate,
     Example,
     Funnel,
@@ -27,6 +28,7 @@ from preceptor.records import (
     Source,
     Spend,
     content_hash,
+    course_of,
     drop,
 )
 from preceptor.report.build import build
@@ -254,6 +256,15 @@ rewrite = ["rewrite"]
 """
 
 
+def course(setting: str, student: str, arm: str, seed: int, **more: object) -> Course:
+    """A training whose loss falls in waves, looked at three times."""
+    losses = [1.1 / (1 + step / 20) + 0.1 * ((step * 7 + seed) % 5) for step in range(120)]
+    checks = [{"step": step, "loss": 0.9 - step / 300 + 0.1 * (step == 120)} for step in (40, 80, 120)]
+    return course_of(
+        setting, student, arm, seed, {"steps": 120, "losses": losses, "checks": checks, "selected": 80, **more}
+    )
+
+
 def full() -> RunSummary:
     """Two settings, two students, two arms, three seeds."""
     free, required = "reasoning-free", "reasoning-required"
@@ -319,6 +330,12 @@ def full() -> RunSummary:
         provenance=PROVENANCE,
         recipe=RECIPE,
         command="preceptor run recipes/pubmedqa.toml",
+        courses=tuple(
+            course(setting, student, arm, seed, cut=76 if student == "minilm" else 0)
+            for setting, student in ((required, "minilm"), (free, "minilm"), (free, "smollm2"))
+            for arm in ("none", "rewrite")
+            for seed in (1, 2, 3)
+        ),
     )
 
 
@@ -412,6 +429,7 @@ def wide() -> RunSummary:
         funnels=(*summary.funnels, funnel(f"third-{LONG}", kept=60)),
         spend={f"{LONG}teacher": failed, "second": Spend(1, usd=12.5)},
         command=f"preceptor run {LONG}.toml --set train.alpha={'9' * 200}",
+        courses=tuple(course(LONG, long, f"{LONG}-{n}", 1, cut=5, micro_batch=2) for n in range(7)),
     )
 
 

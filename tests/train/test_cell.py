@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,12 @@ def test_arms_get_equal_steps_and_read_the_generated_items(tiny_models: dict[str
     assert alone["losses"] != joined["losses"]
     many = train(tmp_path / "passes", tiny_models["llama"], SETTINGS.model_copy(update={"epochs": 2}))
     assert many["steps"] == 6
+
+
+def test_items_that_were_shortened_are_counted(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    long = [replace(e, fields={**e.fields, "context": "sleep " * 60 + e.fields["context"]}) for e in GENERATED[:3]]
+    assert train(tmp_path / "none", tiny_models["llama"])["cut"] == 0
+    assert train(tmp_path / "rewrite", tiny_models["llama"], generated=[*GENERATED[3:], *long])["cut"] == 3
 
 
 def test_the_seed_fixes_the_weights(tiny_models: dict[str, Path], tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.sentences import allowed_keys, sentence_of
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
+
 
 class TrainSettings(Section):
     """`[train]`: how a student is trained. A student's own `train` table overrides single keys."""
@@ -66,6 +68,16 @@ class TrainSettings(Section):
     """Which state is kept, by the validation items after each pass: the last one or the best."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`: bfloat16 where the processor multiplies it natively, else float32."""
+    checkpoint_seconds: float = Field(60, ge=0)
+    """Seconds between two checkpoints of a training that a killed run goes on from. Where saving is slow they are saved
+    more rarely, so that it takes about a fiftieth of the time at most."""
+    checkpoint_every: int | None = Field(None, ge=1)
+    """Optimiser steps between two checkpoints, instead of `checkpoint_seconds`."""
+    track: tuple[Tracker, ...] = ()
+    """Who is told losses, validation scores and rates while training goes on. Everything stays on this machine unless
+    the tracker's own environment variables say otherwise."""
+    processes: Literal["ddp", "fsdp"] = "ddp"
+    """Started by `torchrun` or `accelerate launch`: every process holds the whole student, or a part of each weight."""
 
     @model_validator(mode="after")
     def _start_possible(self) -> Self:
@@ -92,9 +104,9 @@ class TrainSettings(Section):
         """The keys that decide what is learnt, for the identity of a result; with `include`, only these.
 
         Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
-        leaves the results that were computed before it valid.
+        leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count.
         """
-        given = self.model_dump(mode="json", include=include)
+        given = self.model_dump(mode="json", include=include, exclude=ACCOMPANYING)
         fields = type(self).model_fields
         return {key: value for key, value in given.items() if key in FIRST_KEYS or value != fields[key].default}
 
@@ -113,6 +125,9 @@ FIRST_KEYS = frozenset(
     }
 )
 """Keys of `[train]` that are part of the identity of every result. Never add to them."""
+
+ACCOMPANYING = {"checkpoint_seconds", "checkpoint_every", "track", "processes"}
+"""Keys of `[train]` that say how training is carried out and not what is learnt."""
 
 
 class StudentSettings(Section):

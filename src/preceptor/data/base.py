@@ -88,6 +88,10 @@ class Task:
         environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
         return environment.from_string(self.template)
 
+    def __getstate__(self) -> dict[str, object]:
+        """What other processes get: all but the compiled template, which they make themselves."""
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled"}
+
     def render(self, example: Example) -> str:
         """The prompt for `example`: the same text in training, evaluation, export and serving."""
         return self._filled({name: example.fields[name] for name in self.inputs})

@@ -10,7 +10,7 @@ from preceptor.errors import PartFinished
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """No cell is begun after it."""
+    """No cell is begun after it, and a training that it finds under way ends with a checkpoint."""
 
     until: float | None
     """Time of `time.monotonic`; None: there is no end."""
@@ -22,9 +22,14 @@ class Deadline:
         """So many minutes from now."""
         return cls(None if minutes is None else time.monotonic() + 60 * minutes, command)
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+        return self.until is not None and time.monotonic() > self.until
+
     def check(self, left: int) -> None:
         """Raise `PartFinished` when the time is over and `left` cells are not done."""
-        if self.until is not None and left and time.monotonic() > self.until:
+        if left and self.over:
             raise PartFinished(
                 f"The given time is over. Cells left: {left}; what is finished is kept.", f"Go on with: {self.command}"
             )

@@ -11,7 +11,16 @@ from preceptor.evaluate.measure import entries, with_holm
 from preceptor.pipeline.instruct_cells import InstructRun, cells, reason_not_to_run, scores_of, train_identity
 from preceptor.pipeline.resolve import resolved
 from preceptor.publish.pictures import length_picture, picture
-from preceptor.records import CATEGORIES, Instruction, InstructSummary, MatrixEntry, Spend, instruction_of
+from preceptor.records import (
+    CATEGORIES,
+    Course,
+    Instruction,
+    InstructSummary,
+    MatrixEntry,
+    Spend,
+    course_of,
+    instruction_of,
+)
 from preceptor.report.build_instruct import build_instruct
 from preceptor.report.table import instruct_table
 from preceptor.store.provenance import provenance
@@ -47,6 +56,7 @@ def instruct_report(state: InstructRun) -> InstructSummary:
         provenance={**provenance(), "seeds": list(recipe.seeds), "results": str(recipe.results or "in the run")},
         recipe=resolved(recipe),
         command=state.command,
+        courses=tuple(_courses(state)),
     )
     write_json(state.folder / "results.json", asdict(summary))
     write_text(state.folder / "results.txt", instruct_table(matrix) + "\n")
@@ -135,6 +145,13 @@ def _training(state: InstructRun) -> dict[str, dict[str, Any]]:
             "seeds": len(fits),
         }
     return told
+
+
+def _courses(state: InstructRun) -> Iterator[Course]:
+    for cell in cells(state):
+        fit = state.book.training(cell.name, train_identity(state, cell)) if cell.tuned else None
+        if fit is not None:
+            yield course_of("", cell.student.name, cell.arm, cell.seed, fit)
 
 
 def _mean(fits: Sequence[Mapping[str, Any]], key: str) -> float:

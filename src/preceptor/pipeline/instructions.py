@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from preceptor.config import InstructRecipe
 from preceptor.data.benchmark import Benchmark
 from preceptor.data.benchmarks.load import load_benchmark, refuse_shared
 from preceptor.errors import RecipeError
+from preceptor.pipeline.accompany import accompany
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.instruct_cells import (
     Cell,
@@ -37,6 +39,7 @@ from preceptor.pipeline.instruct_cells import (
 )
 from preceptor.pipeline.instruct_report import instruct_report
 from preceptor.pipeline.presets import settled
+from preceptor.pipeline.processes import driving
 from preceptor.pipeline.resolve import resolved
 from preceptor.pipeline.tasks import obtain_tasks
 from preceptor.progress import Progress
@@ -58,14 +61,15 @@ def run_instructions(
 ) -> InstructSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
-    With `minutes`, no cell is begun after so long: then `PartFinished` is raised, and the same call goes on later.
+    With `minutes`, no cell is begun after so long and a training under way ends with a checkpoint: then `PartFinished`
+    is raised, and the same call goes on later.
     """
     recipe = settled(recipe)
     state = InstructRun(recipe, folder, base, progress, command, Deadline.after(minutes, command))
     refuse_foreign(folder)
     if state.book.folder.exists() and not state.book.folder.is_dir():
         raise RecipeError(f"results = {recipe.results!r}: {state.book.folder} is a file.", "Name a folder.")
-    with sole_writer(folder):
+    with sole_writer(folder), driving():
         load_benchmarks(state)
         write_text(folder / "recipe.toml", resolved(recipe))
         write_json(folder / "provenance.json", provenance())
@@ -97,10 +101,12 @@ def load_benchmarks(state: InstructRun) -> None:
 def try_out(state: InstructRun) -> None:
     """Open every student with its method once, so that what cannot work is refused before a teacher is asked."""
     from preceptor.train.methods import attach
+    from preceptor.train.trackers import check_trackers
     from preceptor.train.tune import open_for
 
     for student in state.recipe.students:
         settings = state.recipe.training_of(student)
+        check_trackers(settings.track)
         attach(open_for(student, settings, state.recipe.seeds[0]), settings)
 
 
@@ -142,8 +148,10 @@ def tuned(state: InstructRun, cell: Cell, follower: Follower) -> Follower:
     from preceptor.train.tune import tune_cell
 
     stage = Stage(cell.place(state.folder / "train"), train_identity(state, cell))
-    if not stage.done:
-        weights = state.recipe.arms[cell.arm]
+    if stage.done:
+        shutil.rmtree(stage.checkpoints, ignore_errors=True)  # a run was killed just after the stage was done
+    else:
+        names, weights = (state.recipe.name, cell.name), state.recipe.arms[cell.arm]
         with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
             tune_cell(
                 folder,
@@ -152,7 +160,7 @@ def tuned(state: InstructRun, cell: Cell, follower: Follower) -> Follower:
                 {source: state.items_of(source) for source in weights},
                 weights,
                 seed=cell.seed,
-                on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+                upkeep=accompany(stage, cell.settings, names, state.folder, state.deadline, state.progress, advance),
             )
     if state.book.training(cell.name, stage.identity) is None:
         state.book.add_training(cell.name, stage.identity, read_json(stage.folder / FIT))

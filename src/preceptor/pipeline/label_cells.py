@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
+from preceptor.pipeline.accompany import accompany
+from preceptor.pipeline.deadline import Deadline
 from preceptor.progress import Progress
 from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
 from preceptor.store.results import ResultsBook
@@ -46,6 +49,7 @@ class Run:
     spend: dict[str, Spend] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
     """Calls whose cost `spend` holds."""
+    deadline: Deadline = field(default_factory=lambda: Deadline(None, ""))
 
     @property
     def book(self) -> ResultsBook | None:
@@ -123,10 +127,11 @@ def train(state: Run, cell: Cell) -> None:
     """Train one cell, unless it is done or the untrained student."""
     stage = train_stage(state, cell)
     if stage.done or not cell.arm:
+        shutil.rmtree(stage.checkpoints, ignore_errors=True)  # a run was killed just after the stage was done
         return
     from preceptor.train.cell import train_cell
 
-    dataset = state.datasets[cell.setting]
+    dataset, names = state.datasets[cell.setting], (state.recipe.name, cell.name)
     with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
         train_cell(
             folder,
@@ -137,9 +142,8 @@ def train(state: Run, cell: Cell) -> None:
             generated=generated_for(state, cell),
             validation=dataset.validation,
             seed=cell.seed,
-            # Progress in thousandths: the number of steps is only known once the items are tokenised.
-            on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
             on_start=lambda items, steps: state.progress.say(f"train: {cell.words}: {updates(items, steps)}"),
+            upkeep=accompany(stage, cell.settings, names, state.folder, state.deadline, state.progress, advance),
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from preceptor.pipeline.label_cells import Cell, Run, cells, found
 from preceptor.pipeline.resolve import resolved
-from preceptor.records import Row, RunSummary, content_hash
+from preceptor.records import Course, Row, RunSummary, content_hash, course_of
 from preceptor.report.build import build
 from preceptor.report.table import as_table
 from preceptor.store.provenance import provenance
@@ -36,11 +37,19 @@ def report(state: Run) -> RunSummary:
         provenance={**provenance(), "seeds": list(recipe.seeds), "data": _data_provenance(state)},
         recipe=resolved(recipe),
         command=state.command,
+        courses=tuple(_courses(state)),
     )
     write_json(state.folder / "results.json", asdict(summary))
     write_text(state.folder / "results.txt", as_table(rows) + "\n")
     build(summary, state.folder / "report.html")
     return summary
+
+
+def _courses(state: Run) -> Iterator[Course]:
+    for cell in sorted(cells(state), key=lambda cell: list(state.datasets).index(cell.setting)):
+        fit = found(state, cell).fit
+        if fit is not None:
+            yield course_of(cell.setting, cell.student.name, cell.arm, cell.seed, fit)
 
 
 def _data_provenance(state: Run) -> dict[str, Any]:

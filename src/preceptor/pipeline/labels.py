@@ -34,6 +34,7 @@ from preceptor.pipeline.label_cells import Cell, Run, cells, evaluate, finished,
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.presets import settled
+from preceptor.pipeline.processes import driving
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
 from preceptor.records import RunSummary, fingerprint
@@ -57,13 +58,14 @@ def run(
 ) -> RunSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
-    With `minutes`, no cell is begun after so long: then `PartFinished` is raised, and the same call goes on later.
+    With `minutes`, no cell is begun after so long and a training under way ends with a checkpoint: then `PartFinished`
+    is raised, and the same call goes on later.
     """
     deadline = Deadline.after(minutes, command)
     recipe = settled(recipe)
-    state = Run(recipe, folder, base, progress, command)
+    state = Run(recipe, folder, base, progress, command, deadline=deadline)
     refuse_foreign(folder)
-    with sole_writer(folder):
+    with sole_writer(folder), driving():
         load_data(state)
         write_text(folder / "recipe.toml", resolved(recipe))
         write_json(folder / "provenance.json", provenance())
@@ -85,9 +87,11 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
     from preceptor.evaluate.predict import check_reading
     from preceptor.train.cell import open_for
     from preceptor.train.methods import attach
+    from preceptor.train.trackers import check_trackers
 
     tried = {(cell.student.name, cell.setting): cell for cell in planned if cell.arm}
     for cell in tried.values():
+        check_trackers(cell.settings.track)
         opened = open_for(cell.student, cell.settings, state.datasets[cell.setting].task, cell.seed)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)

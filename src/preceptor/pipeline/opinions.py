@@ -20,6 +20,8 @@ from preceptor.errors import DataError
 from preceptor.filter import agreement, judge, labels, rubric
 from preceptor.filter.labels import Fold, Label, Labeller, TeacherLabeller, cross_fitted
 from preceptor.filter.rubric import Pair, Rating, TeacherJudge
+from preceptor.pipeline.accompany import accompany
+from preceptor.pipeline.deadline import Deadline
 from preceptor.progress import Progress
 from preceptor.records import Agreement, Estimate, Example, Judgement, LabellerCheck, Sampling, fingerprint
 from preceptor.store.ledger import Ledger
@@ -204,6 +206,7 @@ class Opinions:
 
         student, settings = self._student
         words = f"filter: training the labeller {student.name}, {self.setting}, {stage.folder.name}"
+        names = (self.recipe.name, f"labeller-{student.name}-{self.setting}-{stage.folder.name}")
         with stage.build() as folder, self.progress.task(words, 1000) as advance:
             train_cell(
                 folder,
@@ -214,7 +217,7 @@ class Opinions:
                 generated=(),
                 validation=self.dataset.validation,
                 seed=self.recipe.seeds[0],
-                on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+                upkeep=accompany(stage, settings, names, self.folder, Deadline(None, ""), self.progress, advance),
             )
 
     def _predict(self, stage: Stage, examples: Sequence[Example]) -> list[Label]:

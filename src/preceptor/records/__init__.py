@@ -1,6 +1,7 @@
 """The small frozen records that travel through every stage."""
 
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
+from preceptor.records.courses import Course, course_of
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
 from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
 from preceptor.records.hashing import content_hash
@@ -25,6 +26,7 @@ __all__ = [
     "Agreement",
     "BenchmarkScores",
     "Completion",
+    "Course",
     "Estimate",
     "Example",
     "Funnel",
@@ -54,6 +56,7 @@ __all__ = [
     "Verdict",
     "VirtualTokens",
     "content_hash",
+    "course_of",
     "drop",
     "fingerprint",
     "instruction_of",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preceptor.records.asking import Spend
+from preceptor.records.courses import Course
 from preceptor.records.examples import Example, Verdict
 from preceptor.records.scores import Estimate, Row
 
@@ -140,3 +141,5 @@ class RunSummary:
     """The resolved recipe as TOML."""
     command: str
     """The command that reruns it."""
+    courses: tuple[Course, ...] = ()
+    """How each training went, students one after the other."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preceptor.records.asking import Spend
+from preceptor.records.courses import Course
 from preceptor.records.instructions import Instruction
 from preceptor.records.scores import Estimate, Outcome
 
@@ -142,3 +143,5 @@ class InstructSummary:
     provenance: Mapping[str, Any]
     recipe: str
     command: str
+    courses: tuple[Course, ...] = ()
+    """How each training went, students one after the other."""

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from preceptor.records import Estimate, Example, Funnel, Outcome, Row, RunSummary, Sample
 from preceptor.report import draw
+from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.page import Line, recorded, shown, template, total_cost
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
@@ -52,6 +53,8 @@ def render(summary: RunSummary) -> str:
         unequal=_unequal_steps(summary.rows),
         cost=total_cost(summary.spend),
         provenance=recorded(summary.provenance),
+        courses=course_views(summary.courses),
+        training_remarks=remarks_on(summary.courses),
         several_settings=len(settings(summary)) > 1,
         outcomes=tuple(Outcome),
         samples_shown=SAMPLES_SHOWN,

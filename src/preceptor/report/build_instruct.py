@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from preceptor.records import CATEGORIES, Instruction, InstructSummary, TasksFunnel
 from preceptor.report import draw
+from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.instruct_sentences import instruct_headlines, instruct_sentences
 from preceptor.report.matrix import (
     KINDS,
@@ -79,6 +80,8 @@ def render_instruct(summary: InstructSummary) -> str:
         unequal=_unequal_steps(summary.training),
         cost=total_cost(summary.spend),
         provenance=recorded(summary.provenance),
+        courses=course_views(summary.courses),
+        training_remarks=remarks_on(summary.courses),
         level=LEVEL,
         short=short,
         title_of=title_of,

@@ -41,6 +41,11 @@ class Stage:
             return False
         return isinstance(mark, dict) and bool(mark.get("identity") == self.identity)
 
+    @property
+    def checkpoints(self) -> Path:
+        """A folder beside its place for what must outlive a build that was broken off; gone once the stage is done."""
+        return self.folder.with_name(f".checkpoints-{self.folder.name}")
+
     @contextlib.contextmanager
     def build(self) -> Iterator[Path]:
         """Yield an empty folder to write into; on success it takes the stage's place, on error it vanishes."""
@@ -57,6 +62,7 @@ class Stage:
                 if self.folder.exists():
                     shutil.rmtree(self.folder)  # the result of other inputs; killed here, the stage is just not done
                 fresh.rename(self.folder)
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
             finally:
                 shutil.rmtree(fresh, ignore_errors=True)
 

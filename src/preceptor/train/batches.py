@@ -37,8 +37,22 @@ class TrainingItem:
         return len(self.prompt) + max(len(self.target) - 1, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class MadeItems:
+    """Examples as token ids, and how many of them were too long."""
+
+    items: list[TrainingItem]
+    cut: int
+    """Examples of which the start of the field that may be shortened was left out."""
+
+
 def make_items(student: Student, task: Task, examples: Sequence[Example]) -> list[TrainingItem]:
     """Render and tokenise examples for training, by the same door as evaluation."""
+    return fitted_items(student, task, examples).items
+
+
+def fitted_items(student: Student, task: Task, examples: Sequence[Example]) -> MadeItems:
+    """The same with the number of examples that were shortened to fit."""
     rendered = render_all(task, examples, student.length, student.limit)
     prompts = student.encode(rendered.prompts)
     end = [student.loaded.tokenizer.eos_token_id] if student.head == "causal" else []
@@ -46,10 +60,11 @@ def make_items(student: Student, task: Task, examples: Sequence[Example]) -> lis
         label: tuple(encode_target(student.loaded.tokenizer, task.target(label)) + end) if end else ()
         for label in task.labels
     }
-    return [
+    items = [
         TrainingItem(tuple(prompt), targets[example.label], task.labels.index(example.label), example.weight)
         for prompt, example in zip(prompts, examples, strict=True)
     ]
+    return MadeItems(items, rendered.cut)
 
 
 def evened(items: Sequence[TrainingItem]) -> list[TrainingItem]:

@@ -14,15 +14,17 @@ from preceptor.models.load import head_of
 from preceptor.models.student import Probe, Student, open_student, save
 from preceptor.records import Example
 from preceptor.store.stages import write_json
-from preceptor.train.batches import count_steps, make_items
+from preceptor.train.batches import count_steps, fitted_items, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved, with_tokens
 from preceptor.train.objectives import fit
+from preceptor.train.parallel import together
+from preceptor.train.upkeep import Upkeep
 
 PROBES = 4
 """Validation items whose answers prove later that the saved weights were loaded."""
 FIT = "fit.json"
-"""What training did: steps, selected step, losses, validation checks, seconds, tokens, trainable weights."""
+"""What training did: steps, selected step, losses, validation checks, seconds, tokens, trainable weights, items cut."""
 
 
 OnStart = Callable[[int, int], None]
@@ -52,6 +54,7 @@ def open_for(
     return opened
 
 
+@together
 def train_cell(
     folder: Path,
     student: StudentSettings,
@@ -64,6 +67,7 @@ def train_cell(
     seed: int,
     on_step: OnStep | None = None,
     on_start: OnStart | None = None,
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
@@ -76,18 +80,20 @@ def train_cell(
     before = untrained.logprobs(prompts)
     torch.manual_seed(seed)
     trained = attach(untrained, settings)
-    real_items = make_items(trained, task, real)
-    steps = count_steps(real_items, settings)
+    own, written = fitted_items(trained, task, real), fitted_items(trained, task, generated)
+    steps = count_steps(own.items, settings)
     if on_start is not None:
-        on_start(len(real_items), steps)
+        on_start(len(own.items), steps)
     fitted = fit(
         trained,
-        real_items + make_items(trained, task, generated),
+        own.items + written.items,
         held_out,
         settings,
         steps=steps,
         seed=seed,
         on_step=on_step,
+        upkeep=upkeep,
     )
     save(trained, folder, Probe(prompts, before.tolist(), trained.logprobs(prompts).tolist()))
-    write_json(folder / FIT, {**asdict(fitted), "real": len(real), "generated": len(generated)})
+    record = {"real": len(real), "generated": len(generated), "cut": own.cut + written.cut}
+    write_json(folder / FIT, {**asdict(fitted), **record})

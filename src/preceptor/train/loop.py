@@ -10,17 +10,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 
 import torch
 
 from preceptor.config import LORA, TrainSettings
-from preceptor.errors import ModelError, RecipeError
+from preceptor.errors import ModelError, PartFinished, RecipeError
 from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
+from preceptor.train.checkpoints import Snapshot, random_record, random_tensors, restore_random
+from preceptor.train.memory import divided, is_out_of_memory
+from preceptor.train.optimiser import Optimiser
+from preceptor.train.parallel import Team, entire, like, shared, team
+from preceptor.train.upkeep import Moment, Upkeep
 
-MAX_GRADIENT_NORM = 1.0
 OnStep = Callable[[int, int, float], None]
 """Called after each optimiser step with step, steps and loss."""
 Batch = Sequence[TrainingItem]
@@ -52,6 +56,10 @@ class Fitted:
     """Real tokens (no padding) that went through the model."""
     trainable: int = 0
     """Number of trained weights."""
+    micro_batch: int | None = None
+    """Items in one forward pass since memory ran out; None where it did not."""
+    processes: int = 1
+    """Processes that shared the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +72,10 @@ class Objective:
     """Looks at validation after a step."""
     check_at: frozenset[int]
     """Steps after which it looks."""
-
-
-class Optimiser:
-    """AdamW on float32 copies of the trained weights, whatever their own dtype.
-
-    A bfloat16 weight cannot take a small step (8 bits of mantissa), a float32 copy can.
-    """
-
-    def __init__(self, student: Trainable, settings: TrainSettings, steps: int) -> None:
-        self.weights = [p for p in student.model.parameters() if p.requires_grad]
-        if not self.weights:
-            raise ModelError("The method leaves nothing to train.", "Check train.method and train.targets.")
-        self.copies = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
-        self.adamw = torch.optim.AdamW(
-            self.copies, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
-        warm = max(1, round(settings.warmup * steps))
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.adamw, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
-        )
-
-    def step(self) -> None:
-        """Apply the gradients that have gathered in the weights, and clear them."""
-        for weight, copy in zip(self.weights, self.copies, strict=True):
-            if copy is not weight:
-                copy.grad = None if weight.grad is None else weight.grad.float()
-                weight.grad = None
-        torch.nn.utils.clip_grad_norm_(self.copies, MAX_GRADIENT_NORM)
-        self.adamw.step()
-        self.schedule.step()
-        self.adamw.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for weight, copy in zip(self.weights, self.copies, strict=True):
-                if copy is not weight:
-                    weight.copy_(copy)
+    divisible: bool = True
+    """Whether a step's gradient is the same however its items are cut into batches. Where it is not, such as where
+    items of a batch are compared with each other, batches stay whole: memory that runs out ends the training, and
+    several processes cannot share it."""
 
 
 def descend(
@@ -110,48 +87,232 @@ def descend(
     steps: int,
     seed: int,
     on_step: OnStep | None = None,
+    upkeep: Upkeep | None = None,
 ) -> Fitted:
     """The loop itself: exactly `steps` optimiser steps over `batches`, then the selected weights.
 
-    Raises `ModelError` when the loss is no longer a number.
+    `batches` must be the same for every call with the same arguments: a training that goes on from a checkpoint of
+    `upkeep` passes over those it has had, and ends with the bits of one that was never broken off.
+    Raises `ModelError` when the loss is no longer a number or memory runs out for a single item, and `PartFinished`
+    when the time is over.
     """
     torch.manual_seed(seed)
-    optimiser = Optimiser(student, settings, steps)
-    _set_dropout(student, settings)
-    best: tuple[float, list[torch.Tensor]] | None = None
-    fitted = Fitted(steps, steps, trainable=sum(p.numel() for p in optimiser.weights))
-    started = time.monotonic()
-    for step in range(1, steps + 1):
-        loss = objective.gradients(list(islice(batches, settings.accumulation)), fitted)
-        if not math.isfinite(loss):
-            raise ModelError(f"The training loss became {loss} at step {step}.", "Lower train.learning_rate.")
-        optimiser.step()
-        fitted.losses.append(loss)
-        if on_step is not None:
-            on_step(step, steps, loss)
-        if step in objective.check_at:
-            fitted.checks.append(objective.check(step))
-            rank = _rank(fitted.checks[-1], settings)
-            if best is None or rank > best[0]:
-                fitted.selected = step
-                best = (rank, [w.detach().clone() for w in optimiser.weights])
-    if best is not None:
-        with torch.no_grad():
-            for weight, kept in zip(optimiser.weights, best[1], strict=True):
-                weight.copy_(kept)
+    with shared(student, settings) as group:
+        course = _Course(student, objective, settings, steps, upkeep or Upkeep(), group)
+        _set_dropout(student, settings)
+        try:
+            for step in range(course.take_up(batches, seed) + 1, steps + 1):
+                loss = course.step(step, list(islice(batches, settings.accumulation)))
+                if on_step is not None:
+                    on_step(step, steps, loss)
+                course.after(step)
+        finally:
+            course.close()
+        course.select()
     student.model.eval()
-    fitted.seconds = time.monotonic() - started
-    return fitted
+    return course.fitted
+
+
+class _Course:
+    """A training under way: all that changes from step to step."""
+
+    def __init__(
+        self,
+        student: Trainable,
+        objective: Objective,
+        settings: TrainSettings,
+        steps: int,
+        upkeep: Upkeep,
+        group: Team,
+    ) -> None:
+        self.student, self.objective, self.settings = student, objective, settings
+        self.steps, self.upkeep, self.team = steps, upkeep, group
+        if group.size > 1 and not objective.divisible:
+            raise ModelError("This objective cannot be shared by several processes.", "Start the run in one process.")
+        self.optimiser = Optimiser(student, settings, steps)
+        self.fitted = Fitted(
+            steps, steps, trainable=sum(p.numel() for p in self.optimiser.weights), processes=group.size
+        )
+        self.best: tuple[float, list[torch.Tensor]] | None = None
+        self.started = time.monotonic()
+        self.before = (0, 0, 0.0)
+        """Steps, tokens and seconds of earlier processes."""
+
+    def step(self, number: int, batches: list[Batch]) -> float:
+        """One optimiser step; returns its loss."""
+        loss = self.team.mean(self._gradients(number, batches))
+        if not math.isfinite(loss):
+            raise self._diverged(f"The training loss became {loss} at step {number}")
+        norm = self.optimiser.step()
+        if not math.isfinite(norm):
+            raise self._diverged(f"The gradient became {norm} at step {number}, at a loss of {loss:.3g}")
+        self.fitted.losses.append(loss)
+        return loss
+
+    def _gradients(self, number: int, batches: list[Batch]) -> float:
+        """The gradients of a step, by fewer items at once where memory runs out: the sum over them stays the same."""
+        tokens, ran_out = self.fitted.tokens, False
+        while True:
+            pieces = self.team.share(divided(batches, self.fitted.micro_batch), self.settings)
+            try:
+                loss = self.objective.gradients(pieces, self.fitted)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                largest = max(map(len, pieces))
+                if largest == 1 or not self.objective.divisible or self.team.size > 1:
+                    raise _no_memory(number, largest) from error
+            else:
+                if ran_out:
+                    self.upkeep.say(
+                        f"Memory ran out at step {number}; from here on {self.fitted.micro_batch} items go through the "
+                        "model at once, and a step still has as many as before."
+                    )
+                return loss
+            # Outside of the handler, so that nothing holds on to the tensors of what failed.
+            self.fitted.micro_batch, self.fitted.tokens, ran_out = largest // 2, tokens, True
+            self.optimiser.clear()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _diverged(self, what: str) -> ModelError:
+        kept = self.upkeep.checkpoints
+        where = "; no checkpoint had been saved before it."
+        if kept is not None and kept.last is not None:
+            where = f"; the state after step {kept.last} is kept in {kept.place(kept.last)}."
+        return ModelError(
+            what + where,
+            "Lower train.learning_rate, or try another train.dtype; a recipe with other settings begins anew.",
+        )
+
+    def after(self, step: int) -> None:
+        """What follows a step: a look at validation, those who watch, a checkpoint, the end of the time."""
+        fitted, keep = self.fitted, self.upkeep
+        if step in self.objective.check_at:
+            fitted.checks.append(self.team.first_says(self.objective.check(step)))
+            rank = _rank(fitted.checks[-1], self.settings)
+            if self.best is None or rank > self.best[0]:
+                fitted.selected = step
+                self.best = (rank, [w.detach().clone() for w in self.optimiser.weights])
+        if keep.watch is not None or keep.trackers is not None:
+            self._tell(step)
+        if step == self.steps:
+            return
+        over = keep.over is not None and keep.over()
+        due = keep.checkpoints is not None and (over or keep.checkpoints.due(step))
+        over, due = self.team.first_says((over, due))
+        if due:
+            self._save(step)
+        if over:
+            raise PartFinished(
+                f"The given time is over at step {step} of {self.steps} of a training; its checkpoint is kept."
+                if due
+                else f"The given time is over at step {step} of {self.steps} of a training, which begins anew.",
+                f"Go on with: {keep.command}",
+            )
+
+    def _tell(self, step: int) -> None:
+        fitted, (steps, tokens, _) = self.fitted, self.before
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        here = step - steps
+        moment = Moment(
+            step=step,
+            steps=self.steps,
+            loss=fitted.losses[-1],
+            learning_rate=self.optimiser.learning_rate,
+            tokens_per_s=self.team.size * (fitted.tokens - tokens) / seconds,
+            seconds_left=seconds / here * (self.steps - step) if here else None,
+            check=fitted.checks[-1] if fitted.checks else None,
+        )
+        if self.upkeep.watch is not None:
+            self.upkeep.watch(moment)
+        if self.upkeep.trackers is not None:
+            self.upkeep.trackers.log(moment)
+
+    def close(self) -> None:
+        """Let those who watch go, however the training ended."""
+        if self.upkeep.trackers is not None:
+            self.upkeep.trackers.close()
+
+    def _save(self, step: int) -> None:
+        """Save the state after a step. Weights that are no numbers are not saved: the checkpoint before is better."""
+        tensors, record = self.optimiser.state()
+        if self.best is not None:
+            named = zip(self.optimiser.names, self.best[1], strict=True)
+            tensors |= {f"best/{name}": entire(value) for name, value in named}
+        tokens = self.team.sum(self.fitted.tokens)
+        keep = self.upkeep.checkpoints
+        if keep is None or not all(bool(value.isfinite().all()) for value in tensors.values()):
+            return
+        rank = None if self.best is None else self.best[0]
+        told = {**asdict(self.fitted), "tokens": tokens, "seconds": self._seconds(), "rank": rank}
+        keep.save(
+            Snapshot(step, {**tensors, **random_tensors()}, {**record, "fitted": told, "random": random_record()})
+        )
+
+    def take_up(self, batches: Iterator[Batch], seed: int) -> int:
+        """Go on from the newest checkpoint, if there is one; returns the steps that are done."""
+        keep = self.upkeep.checkpoints
+        found = self.team.first_says(keep.newest() if keep is not None else None)
+        if self.team.size > 1:
+            # Dropout differs between processes. What it draws is not gone on with exactly, as it is in one process.
+            torch.manual_seed(seed + 1000 * self.team.rank + (0 if found is None else found.step))
+        if found is None:
+            return 0
+        told = dict(found.record["fitted"])
+        rank, checks = told.pop("rank"), [Check(**check) for check in told.pop("checks")]
+        # Tokens are counted by each process and added up at the end: the first one's are those of all so far.
+        tokens = told["tokens"] if self.team.first else 0
+        self.fitted = Fitted(**{**told, "checks": checks, "tokens": tokens, "processes": self.team.size})
+        self.optimiser.restore(found.tensors, found.record)
+        if rank is not None:
+            named = zip(self.optimiser.names, self.optimiser.weights, strict=True)
+            self.best = (rank, [like(found.tensors[f"best/{name}"], weight) for name, weight in named])
+        self.before = (found.step, self.fitted.tokens, self.fitted.seconds)
+        self.started = time.monotonic()
+        for _ in islice(batches, found.step * self.settings.accumulation):
+            pass
+        if self.team.size == 1:
+            restore_random(found)
+        self.upkeep.say(f"Training goes on from its checkpoint at step {found.step} of {self.steps}.")
+        return found.step
+
+    def _seconds(self) -> float:
+        return self.before[2] + time.monotonic() - self.started
+
+    def select(self) -> None:
+        """Put the best weights in place, at the end."""
+        if self.best is not None:
+            with torch.no_grad():
+                for weight, kept in zip(self.optimiser.weights, self.best[1], strict=True):
+                    weight.copy_(kept)
+        self.fitted.seconds = self._seconds()
+        self.fitted.tokens = self.team.sum(self.fitted.tokens)
+
+
+def _no_memory(step: int, largest: int) -> ModelError:
+    many = "a single item" if largest == 1 else f"{largest} items at once"
+    return ModelError(
+        f"Memory ran out at step {step} with {many}.",
+        "Lower train.max_length" + ("" if largest == 1 else " or train.batch_size") + ", or choose a smaller student.",
+    )
 
 
 def accumulate(batches: Sequence[Batch], count: int, loss_of: Callable[[Batch], torch.Tensor], fitted: Fitted) -> float:
-    """Gradients of the batches' summed losses over `count`; returns that mean."""
-    total = 0.0
-    for batch in batches:
-        loss = loss_of(batch) / count
-        loss.backward()
+    """Gradients of the batches' summed losses over `count`; returns that mean.
+
+    In several processes `count` is this one's part, and the gradients and figures are those of all once they are
+    averaged.
+    """
+    group = team()
+    divisor, total = group.divisor(count), 0.0
+    for number, batch in enumerate(batches, start=1):
+        with group.syncing(number == len(batches)):
+            loss = loss_of(batch) / divisor
+            loss.backward()
         total += loss.item()
-        fitted.tokens += sum(item.length for item in batch)
+        if not group.idle:
+            fitted.tokens += sum(item.length for item in batch)
     return total
 
 

@@ -13,6 +13,7 @@ from preceptor.models.score import logits_at, pad
 from preceptor.models.student import Student
 from preceptor.train.batches import TrainingItem, evened, stream
 from preceptor.train.loop import Batch, Check, Fitted, Objective, OnStep, accumulate, check_points, descend
+from preceptor.train.upkeep import Upkeep
 
 
 def fit(
@@ -24,6 +25,7 @@ def fit(
     steps: int,
     seed: int,
     on_step: OnStep | None = None,
+    upkeep: Upkeep | None = None,
 ) -> Fitted:
     """Train for exactly `steps` optimiser steps and leave the selected weights in the student.
 
@@ -36,7 +38,7 @@ def fit(
         check_points(steps, settings),
     )
     batches = stream(evened(items), settings, seed)
-    return descend(student, batches, objective, settings, steps=steps, seed=seed, on_step=on_step)
+    return descend(student, batches, objective, settings, steps=steps, seed=seed, on_step=on_step, upkeep=upkeep)
 
 
 def _one_step(student: Student, batches: Sequence[Batch], fitted: Fitted) -> float:

@@ -32,6 +32,8 @@ from preceptor.train.loop import (
 )
 from preceptor.train.methods import attach, reserved
 from preceptor.train.mixture import hold_out, mixture
+from preceptor.train.parallel import together
+from preceptor.train.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def prepare(follower: Follower, tasks: Sequence[Instruction], source: str = "") 
     return Prepared(items, cut, too_long)
 
 
+@together
 def tune_cell(
     folder: Path,
     student: FollowerSettings,
@@ -87,6 +90,7 @@ def tune_cell(
     *,
     seed: int,
     on_step: OnStep | None = None,
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Tune on a mixture of sources and write weights, probe and `fit.json` into `folder`.
 
@@ -115,6 +119,7 @@ def tune_cell(
         steps=steps,
         seed=seed,
         on_step=on_step,
+        upkeep=upkeep,
     )
     save(tuned, folder, Probe(prompts, before.tolist(), tuned.logprobs(prompts, targets).tolist(), targets))
     record = {

@@ -1,0 +1,90 @@
+"""AdamW with linear warm-up and decay, and its whole state in plain tensors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from preceptor.config import TrainSettings
+from preceptor.errors import ModelError
+from preceptor.models.student import Trainable
+from preceptor.train.parallel import entire, like
+
+MAX_GRADIENT_NORM = 1.0
+
+
+class Optimiser:
+    """AdamW on float32 copies of the trained weights, whatever their own dtype.
+
+    A bfloat16 weight cannot take a small step (8 bits of mantissa), a float32 copy can.
+    """
+
+    def __init__(self, student: Trainable, settings: TrainSettings, steps: int) -> None:
+        named = [(name, p) for name, p in student.model.named_parameters() if p.requires_grad]
+        self.names = [name.removeprefix("module.") for name, _ in named]  # "module." where processes hold copies
+        self.weights = [p for _, p in named]
+        if not self.weights:
+            raise ModelError("The method leaves nothing to train.", "Check train.method and train.targets.")
+        self.copies = [p if p.dtype == torch.float32 else p.detach().float().requires_grad_() for p in self.weights]
+        self.adamw = torch.optim.AdamW(
+            self.copies, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        warm = max(1, round(settings.warmup * steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.adamw, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
+        )
+
+    def step(self) -> float:
+        """Apply the gradients that have gathered in the weights, and clear them; returns their norm.
+
+        Where the norm is no finite number nothing is applied.
+        """
+        for weight, copy in zip(self.weights, self.copies, strict=True):
+            if copy is not weight:
+                copy.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None
+        norm = entire(torch.nn.utils.clip_grad_norm_(self.copies, MAX_GRADIENT_NORM)).item()
+        if math.isfinite(norm):
+            self.adamw.step()
+            self.schedule.step()
+        self.adamw.zero_grad(set_to_none=True)
+        self._hand_over()
+        return norm
+
+    def clear(self) -> None:
+        """Forget gradients of a step that was broken off."""
+        for weight in self.weights:
+            weight.grad = None
+
+    def _hand_over(self) -> None:
+        with torch.no_grad():
+            for weight, copy in zip(self.weights, self.copies, strict=True):
+                if copy is not weight:
+                    weight.copy_(copy)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self.adamw.param_groups[0]["lr"])
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Weights and moments as whole tensors by name, and the schedule: a copy that further steps leave alone."""
+        tensors = {f"weight/{name}": entire(copy) for name, copy in zip(self.names, self.copies, strict=True)}
+        for name, copy in zip(self.names, self.copies, strict=True):
+            tensors |= {f"{key}/{name}": entire(value) for key, value in self.adamw.state.get(copy, {}).items()}
+        return tensors, {"learning_rate": self.learning_rate, "schedule": self.schedule.state_dict()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
+        """Go back to what `state` gave."""
+        with torch.no_grad():
+            for name, copy in zip(self.names, self.copies, strict=True):
+                copy.copy_(like(tensors[f"weight/{name}"], copy))
+                if f"exp_avg/{name}" in tensors:
+                    moments = {key: like(tensors[f"{key}/{name}"], copy) for key in ("exp_avg", "exp_avg_sq")}
+                    # The count of steps is one number, in parts of nothing.
+                    self.adamw.state[copy] = {"step": tensors[f"step/{name}"].to(copy.device), **moments}
+        self.adamw.param_groups[0]["lr"] = record["learning_rate"]
+        self.schedule.load_state_dict(record["schedule"])
+        self._hand_over()

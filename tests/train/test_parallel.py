@@ -1,0 +1,122 @@
+"""Two processes that share a training make the same steps as one: each its items, and under FSDP its parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import two_processes
+
+import tiny
+from preceptor.config import TrainSettings
+from preceptor.train.batches import TrainingItem
+from preceptor.train.parallel import Team, shares_of, team
+
+TESTS = Path(__file__).resolve().parent.parent
+
+
+def torchrun(*arguments: str, timeout: int = 200) -> subprocess.CompletedProcess[str]:
+    """Two processes of torchrun that find this package and the helpers of the tests."""
+    paths = [str(TESTS.parent / "src"), str(TESTS), str(TESTS / "train")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The models' folder, and what each of the two processes found."""
+    root = tmp_path_factory.mktemp("shared")
+    for kind in tiny.ARCHITECTURES:
+        tiny.save_model(root / kind, kind)
+    done = torchrun(str(TESTS / "train" / "two_processes.py"), str(root))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root, json.loads((root / "found.json").read_text())
+
+
+def close(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """The same training within rounding."""
+    assert found["losses"] == pytest.approx(expected["losses"], rel=1e-4)
+    for mine, theirs in zip(found["checks"], expected["checks"], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    assert found["selected"] == expected["selected"]
+    assert found["tokens"] == expected["tokens"]
+    for name, values in expected["weights"].items():
+        if not name.endswith("key.bias"):  # moves no softmax: its gradient is rounding, which Adam blows up
+            assert found["weights"][name] == pytest.approx(values, abs=3e-4), name
+
+
+@pytest.mark.parametrize("processes", ["ddp", "fsdp"])
+@pytest.mark.parametrize("case", list(two_processes.CASES))
+def test_two_processes_give_the_losses_and_weights_of_one(
+    case: str, processes: str, shared: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    root, everybody = shared
+    alone = two_processes.train(root, case, processes)
+    assert (alone["processes"], alone["parted"], alone["held"]) == (1, [False], alone["whole"])
+    assert len(everybody) == 2
+    for found in everybody:
+        assert found["size"] == [2, 2]
+        assert found["backend"] == "gloo"
+        assert found[processes][case]["processes"] == 2
+        close(found[processes][case], alone)
+
+
+@pytest.mark.parametrize("case", list(two_processes.CASES))
+def test_under_fsdp_each_holds_a_part_of_every_weight(case: str, shared: tuple[Path, list[dict[str, Any]]]) -> None:
+    for found in shared[1]:
+        assert found["fsdp"][case]["parted"] == [True]
+        assert found["ddp"][case]["parted"] == [False]
+        assert found["ddp"][case]["held"] == found["ddp"][case]["whole"]
+    held = [found["fsdp"][case]["held"] for found in shared[1]]
+    whole = shared[1][0]["fsdp"][case]["whole"]
+    assert sum(held) == whole
+    assert max(held) < 0.6 * whole
+
+
+@pytest.mark.parametrize("processes", ["ddp", "fsdp"])
+def test_a_checkpoint_of_two_processes_is_gone_on_from(
+    processes: str, shared: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    root, everybody = shared
+    alone = two_processes.train(root, "llama-lora", processes)
+    for found in everybody:
+        close(found[processes]["resumed"], alone)
+    assert [found[processes]["resumed"]["steps"] for found in everybody] == [[1, 2, 3, 4, 5], []]
+
+
+# --- dealing out --------------------------------------------------------------------------------------------------
+
+
+def items(*lengths: int) -> list[TrainingItem]:
+    return [TrainingItem((k,) * length, ()) for k, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 4])
+def test_every_item_is_dealt_once_and_all_have_as_many_batches(size: int, batch_size: int) -> None:
+    settings = TrainSettings(batch_size=batch_size)
+    for count in range(1, 18):
+        made = items(*((7 * k) % 11 + 1 for k in range(count)))
+        batches = [made[: count // 2], made[count // 2 :]]
+        shares = shares_of(batches, settings, size)
+        dealt = [item for share in shares for batch in share for item in batch]
+        assert sorted(item.prompt for item in dealt) == sorted(item.prompt for item in made)
+        working = [share for share in shares if share]
+        assert len(working) == min(size, count)
+        assert len({len(share) for share in working}) == 1
+        assert all(batch for share in working for batch in share)
+        # One item beyond the limit at most: where shares differ by one and cannot be cut further.
+        assert max(len(batch) for share in working for batch in share) <= batch_size + 1
+
+
+def test_alone_nothing_is_shared() -> None:
+    group, batches = Team(), [items(1, 2), items(3)]
+    assert group.share(batches, TrainSettings()) == batches
+    assert (group.divisor(3), group.mean(0.5), group.first_says("this"), group.first) == (3, 0.5, "this", True)
+    assert team().size == 1
