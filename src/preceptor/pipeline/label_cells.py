@@ -9,6 +9,7 @@ from typing import Any
 
 from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
+from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.progress import Progress
 from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
 from preceptor.store.results import ResultsBook
@@ -112,6 +113,7 @@ def train_stage(state: Run, cell: Cell) -> Stage:
         "validation": fingerprint(dataset.validation if cell.arm else ()),
         "seed": cell.seed,
         "arm": "trained" if cell.arm else "untrained",
+        **teacher_of(state, cell),
     }
     return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
 
@@ -124,6 +126,7 @@ def train(state: Run, cell: Cell) -> None:
     from preceptor.train.cell import train_cell
 
     dataset = state.datasets[cell.setting]
+    thoughts = taught(state, cell)
     with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
         train_cell(
             folder,
@@ -136,6 +139,7 @@ def train(state: Run, cell: Cell) -> None:
             seed=cell.seed,
             # Progress in thousandths: the number of steps is only known once the items are tokenised.
             on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+            taught=thoughts,
         )
 
 

@@ -17,7 +17,7 @@ from preceptor.store.stages import write_json
 from preceptor.train.batches import count_steps, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved
-from preceptor.train.objectives import fit
+from preceptor.train.objectives import equipped, fit
 
 PROBES = 4
 """Validation items whose answers prove later that the saved weights were loaded."""
@@ -50,10 +50,12 @@ def train_cell(
     validation: Sequence[Example],
     seed: int,
     on_step: OnStep | None = None,
+    taught: Sequence[Path] = (),
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
-    The number of optimiser steps follows from the real items alone, so every arm gets the same number.
+    The number of optimiser steps follows from the real items alone, so every arm gets the same number. `taught` are the
+    folders with what a teacher thinks of the real and then of the generated items, where the student learns from one.
     """
     untrained = open_for(student, settings, task, seed)
     held_out = make_items(untrained, task, validation)
@@ -62,9 +64,10 @@ def train_cell(
     torch.manual_seed(seed)
     trained = attach(untrained, settings)
     real_items = make_items(trained, task, real)
+    items = real_items + make_items(trained, task, generated)
     fitted = fit(
         trained,
-        real_items + make_items(trained, task, generated),
+        equipped(trained, task, [*real, *generated], items, settings, taught),
         held_out,
         settings,
         steps=count_steps(real_items, settings),
