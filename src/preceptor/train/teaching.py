@@ -92,7 +92,7 @@ def check_teacher(student: Student, settings: DistillationSettings, base: Path) 
     if known.get_vocab() != own.get_vocab():
         raise RecipeError(
             f"The teacher {settings.teacher} and the student {student.loaded.name} have different vocabularies "
-            f"({len(known.get_vocab()):,} and {len(own.get_vocab()):,} tokens), so its tokens mean others to the student.",
+            f"({len(known.get_vocab()):,} and {len(own.get_vocab()):,} tokens), so its token ids mean nothing there.",
             'Use train.distillation.targets = "labels", or a teacher of the same family.',
         )
 
