@@ -247,6 +247,20 @@ def test_the_label_alone_takes_the_loss_and_the_batches_that_it_always_took(
     assert fit(student, items, items, chosen, steps=1, seed=1).losses == [expected]
 
 
+@pytest.mark.parametrize("kind", tiny.ARCHITECTURES)
+def test_the_contrastive_mean_is_over_the_items_that_have_a_positive(kind: str, tiny_models: dict[str, Path]) -> None:
+    """Five items of three labels, one of which stands alone; and batches whose items are not compared."""
+    chosen = settings({"contrastive": 0.3})
+    student = tiny.open_tiny(tiny_models[kind])
+    items = taught_items(student, chosen)[:5]
+    parts = [(0.3, contrastive_reference)]
+    compare(student, chosen, items, parts, [[items]])
+    pair = [items[0], items[3]]
+    found = _summed_step(student, chosen, [items, pair], Fitted(1, 1))
+    both = 4 * contrastive_reference(student, items, chosen) + 2 * contrastive_reference(student, pair, chosen)
+    assert found == pytest.approx(0.3 * both.item() / 6, rel=1e-4)
+
+
 def test_items_without_a_rationale_learn_their_label_alone(tiny_models: dict[str, Path]) -> None:
     student = tiny.open_tiny(tiny_models["llama"])
     chosen = settings({"label": 1.0, "rationale": 0.5})
