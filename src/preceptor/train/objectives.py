@@ -130,7 +130,7 @@ def equipped(
 ) -> list[TrainingItem]:
     """The items with what the objectives need beyond the label: second tasks, and what the teacher thinks.
 
-    `taught` are the folders that `write_labels` or `write_tokens` (teaching.py) filled for these examples, in their order.
+    `taught` are the folders that `write_labels` or `write_tokens` (teaching.py) filled for these examples, in order.
     """
     found = list(items)
     if settings.objectives.rationale:
