@@ -162,3 +162,38 @@ def test_the_bench_of_judging_counts_what_is_read(
     assert texts["the reference itself"]["answers"] == {"unread": 0, "first": 0, "second": 0, "equal": 4}
     other = texts["the next item's note"]
     assert (other["judge_read"], other["judge_order_flips"], sum(other["answers"].values())) == (2, 0, 4)
+
+
+def test_the_bench_of_objectives_measures_each_promise_and_trains_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    data_root: Path,
+    tiny_models: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    bench = importlib.import_module("objectives")
+    monkeypatch.setitem(bench.MODELS, "smollm2", str(tiny_models["llama"]))
+    few = ["--items", "12", "--test-items", "10", "--epochs", "1", "--seeds", "1", "2", "--teacher-epochs", "1"]
+    named = ["--student", "smollm2", "--teacher", str(tiny_models["llama"]), "--objectives", *bench.WEIGHTS]
+    options = ["--data", str(data_root), "--out", str(tmp_path), *few, *named]
+    bench.main(options)
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(first["cells"]) == {
+        *(f"reasoning-free {name}" for name in ("label", "distillation", "contrastive")),
+        *(f"reasoning-required {name}" for name in ("label", "rationale")),
+    }
+    assert {one["steps"] for cells in first["cells"].values() for one in cells} == {2}  # 12 items in batches of 8
+    for name, (figure, _) in bench.PROMISES.items():
+        for part in ("validation", "test"):
+            found = first["against_label"][name][part][figure]
+            setting = "reasoning-required" if name == "rationale" else "reasoning-free"
+            cells, label = (first["cells"][f"{setting} {one}"] for one in (name, "label"))
+            differences = [a[part][figure] - b[part][figure] for a, b in zip(cells, label, strict=True)]
+            assert found["mean"] == pytest.approx(sum(differences) / 2, abs=1e-4)
+            assert found["low"] <= found["mean"] <= found["high"]
+            assert first["as_promised"][name][part] in (True, False)
+    monkeypatch.setattr(bench, "train_cell", None)
+    bench.main(options)
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["cells"] == first["cells"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tomli_w
 from preceptor.config import (
     InstructRecipe,
     Recipe,
+    TrainSettings,
     check_instruct_recipe,
     check_recipe,
     find_recipe,
@@ -18,6 +20,7 @@ from preceptor.config import (
     read_recipe,
 )
 from preceptor.config.load import apply_override
+from preceptor.config.train import FIRST_KEYS
 from preceptor.errors import RecipeError
 from preceptor.pipeline.resolve import resolved
 
@@ -374,3 +377,57 @@ def test_another_student_takes_the_place_of_all(model: str, name: str, tmp_path:
     )
     found = read_recipe(tmp_path / "labels.toml", [], model).students
     assert [(s.name, s.model, s.train["rank"]) for s in found] == [(name, model, 4), (name, model, 2)]
+
+
+# --- objectives ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"objectives": {"label": 0}}, "all weights are 0"),
+        ({"objectives": {"label": -1}}, "train.objectives.label = -1"),
+        ({"objectives": {"distillation": 1}}, "needs train.distillation.teacher"),
+        ({"distillation": {"weights": "a"}}, "needs train.distillation.teacher"),
+        ({"objectives": {"contrastive": 1}, "batch_size": 2}, "train.batch_size = 2"),
+        ({"objectives": {"contrastive": 1}, "batch_tokens": 512}, "train.batch_tokens"),
+        ({"contrastive": {"positives": []}}, "train.contrastive.positives is empty"),
+        ({"objectives": {"lable": 1}}, "unknown key 'train.objectives.lable'"),
+    ],
+)
+def test_objectives_that_cannot_be_are_one_sentence(train: dict[str, object], said: str) -> None:
+    raw = {"name": "a", "title": "b", "data": {"task": "demo"}, "students": [{"name": "s", "model": "m"}]}
+    with pytest.raises(RecipeError, match=re.escape(said)) as caught:
+        check_recipe({**raw, "train": train}, "recipe.toml")
+    assert "\n" not in caught.value.message
+
+
+def test_a_students_own_keys_go_over_single_keys_of_tables_too() -> None:
+    raw = {"name": "a", "title": "b", "data": {"task": "demo"}, "students": [{"name": "s", "model": "m"}]}
+    raw["train"] = {"objectives": {"distillation": 1}, "distillation": {"teacher": "t", "temperature": 2.0}}
+    raw["students"][0]["train"] = {"distillation": {"weights": "w"}, "alpha": 4}
+    recipe = check_recipe(raw, "recipe.toml")
+    found = recipe.training_of(recipe.students[0])
+    assert (found.alpha, found.distillation.temperature, found.distillation.weights) == (4, 2.0, "w")
+    assert found.objectives.distillation == 1
+
+
+def test_new_tables_of_training_leave_the_identity_of_what_was_trained_before() -> None:
+    assert TrainSettings().deciding().keys() == FIRST_KEYS
+    chosen = TrainSettings.model_validate({"contrastive": {"temperature": 0.2}, "objectives": {"contrastive": 0.5}})
+    added = {key: value for key, value in chosen.deciding().items() if key not in FIRST_KEYS}
+    assert added == {"contrastive": {"temperature": 0.2}, "objectives": {"contrastive": 0.5}}
+    assert chosen.on_labels_alone() == TrainSettings()
+
+
+def test_instructions_have_no_objectives_of_labels() -> None:
+    raw = {
+        "name": "a",
+        "title": "b",
+        "benchmarks": [{"name": "p", "kind": "pubmedqa", "path": "x", "category": "question_answering"}],
+        "arms": {"human": {"p": 1}},
+        "students": [{"name": "s", "model": "m"}],
+        "train": {"steps": 3, "objectives": {"rationale": 1}},
+    }
+    with pytest.raises(RecipeError, match=r"train\.objectives is for tasks with labels"):
+        check_instruct_recipe(raw, "recipe.toml")

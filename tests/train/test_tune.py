@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM
 import tiny
 from preceptor.config import FollowerSettings, TrainSettings
 from preceptor.errors import DataError, InactiveAdapterError, ModelError, RecipeError
+from preceptor.models.answers import token_losses
 from preceptor.models.follower import restore_follower
 from preceptor.records import Instruction
 from preceptor.store.stages import read_json
@@ -173,6 +175,18 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(folder: Path) 
             torch.testing.assert_close(other[name], value, atol=1e-6, rtol=1e-4, msg=name)
 
 
+def test_the_weight_of_a_task_counts_and_weights_of_one_change_no_bit(folder: Path) -> None:
+    follower, items = items_of(folder)
+    single = [answer_loss(follower, [item]).item() for item in items]
+    weights = (0.5, 1.0, 0.25, 2.0, 1.0, 3.0)
+    weighted = [dataclasses.replace(item, weight=weight) for item, weight in zip(items, weights, strict=True)]
+    expected = sum(weight * loss for weight, loss in zip(weights, single, strict=True))
+    assert answer_loss(follower, weighted).item() == pytest.approx(expected, rel=1e-5)
+    prompts, targets = [item.prompt for item in items], [item.target for item in items]
+    plain = token_losses(follower.model, follower.loaded, prompts, targets).sum()
+    assert torch.equal(answer_loss(follower, items), plain)
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
@@ -194,11 +208,13 @@ def test_a_source_of_which_nothing_fits_is_one_sentence(folder: Path, tmp_path: 
         tune(tmp_path / "cell", folder, settings(), sources={**SOURCES, "long": long}, weights={**WEIGHTS, "long": 1})
 
 
-@pytest.mark.parametrize("keys", [{"select": "accuracy"}, {"select": "macro_f1"}, {"steps": None}])
+@pytest.mark.parametrize(
+    "keys", [{"select": "accuracy"}, {"select": "macro_f1"}, {"steps": None}, {"objectives": {"contrastive": 1}}]
+)
 def test_settings_that_instructions_cannot_have_are_one_sentence(
     keys: dict[str, Any], folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match=r"train\.s"):
+    with pytest.raises(RecipeError, match=r"train\.[so]"):
         tune(tmp_path / "cell", folder, settings(**keys))
 
 

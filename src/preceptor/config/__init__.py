@@ -26,6 +26,12 @@ from preceptor.config.instruct_recipe import (
     MeasureSettings,
 )
 from preceptor.config.load import check_instruct_recipe, check_recipe, find_recipe, load_recipe, read_recipe
+from preceptor.config.objectives import (
+    ContrastiveSettings,
+    DistillationSettings,
+    ObjectiveSettings,
+    RationaleSettings,
+)
 from preceptor.config.recipe import Recipe
 from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
 from preceptor.config.train import LORA, VIRTUAL, EvaluateSettings, StudentSettings, TrainSettings
@@ -44,7 +50,9 @@ __all__ = [
     "BenchmarkSettings",
     "BudgetSettings",
     "Category",
+    "ContrastiveSettings",
     "DataSettings",
+    "DistillationSettings",
     "DriftSettings",
     "DuplicateSettings",
     "EvaluateSettings",
@@ -58,7 +66,9 @@ __all__ = [
     "MeasureSettings",
     "Name",
     "NoveltySettings",
+    "ObjectiveSettings",
     "PhiSettings",
+    "RationaleSettings",
     "Recipe",
     "RuleSettings",
     "Section",

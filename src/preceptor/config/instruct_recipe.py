@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.filter import refuse_ways_of_writing
 from preceptor.config.instruct import BenchmarkSettings, InstructSettings
+from preceptor.config.objectives import ObjectiveSettings
 from preceptor.config.teacher import BudgetSettings, TeacherSettings
 from preceptor.config.train import StudentSettings, TrainSettings, training_of
 from preceptor.records import CATEGORIES
@@ -118,6 +119,8 @@ class InstructRecipe(Section):
             raise ValueError(f"students.{student.name}: tune = false and arms exclude one another")
         if self.training_of(student).steps is None:
             raise ValueError("train.steps: arms of different sizes need a number of steps to be compared at")
+        if self.training_of(student).objectives != ObjectiveSettings():
+            raise ValueError("train.objectives is for tasks with labels: instructions have their answers alone")
 
     def arms_of(self, student: FollowerSettings) -> tuple[str, ...]:
         """Names of the arms in which a student is tuned."""

@@ -8,6 +8,12 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from preceptor.config.base import Name, Section, Seed
+from preceptor.config.objectives import (
+    ContrastiveSettings,
+    DistillationSettings,
+    ObjectiveSettings,
+    RationaleSettings,
+)
 from preceptor.config.sentences import allowed_keys, sentence_of
 
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
@@ -79,6 +85,11 @@ class TrainSettings(Section):
     processes: Literal["ddp", "fsdp"] = "ddp"
     """Started by `torchrun` or `accelerate launch`: every process holds the whole student, or a part of each weight."""
 
+    objectives: ObjectiveSettings = ObjectiveSettings()
+    rationale: RationaleSettings = RationaleSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    contrastive: ContrastiveSettings = ContrastiveSettings()
+
     @model_validator(mode="after")
     def _start_possible(self) -> Self:
         if self.method == "prefix" and self.projection and self.initialisation != "random":
@@ -100,15 +111,52 @@ class TrainSettings(Section):
             return None
         return self.alpha / (math.sqrt(self.rank) if self.method == "rslora" else self.rank)
 
+    @model_validator(mode="after")
+    def _objectives_possible(self) -> Self:
+        if self.objectives.distillation and self.distillation.teacher is None:
+            raise ValueError(
+                "train.objectives.distillation needs train.distillation.teacher: a model on this machine, e.g. "
+                '"builtin:smollm2-135m-instruct"'
+            )
+        if self.objectives.contrastive and self.batch_size < 4:
+            raise ValueError(
+                f"train.batch_size = {self.batch_size}: the contrastive objective compares the items of a batch, so at "
+                "least 4 are needed"
+            )
+        if self.objectives.contrastive and self.batch_tokens is not None:
+            raise ValueError(
+                "train.batch_tokens cuts batches by length, and the contrastive objective composes them by label: "
+                "leave it out"
+            )
+        return self
+
+    def on_labels_alone(self) -> Self:
+        """The same training with the objective `label` alone."""
+        names = ("objectives", "rationale", "distillation", "contrastive")
+        return self.model_copy(update={name: type(self).model_fields[name].default for name in names})
+
     def deciding(self, include: set[str] | None = None) -> dict[str, Any]:
         """The keys that decide what is learnt, for the identity of a result; with `include`, only these.
 
         Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
         leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count.
         """
-        given = self.model_dump(mode="json", include=include, exclude=ACCOMPANYING)
-        fields = type(self).model_fields
-        return {key: value for key, value in given.items() if key in FIRST_KEYS or value != fields[key].default}
+        given, usual = (
+            self.model_dump(mode="json", include=include, exclude=ACCOMPANYING),
+            type(self)().model_dump(mode="json"),
+        )
+        return {
+            key: _differing(value, usual[key])
+            for key, value in given.items()
+            if key in FIRST_KEYS or value != usual[key]
+        }
+
+
+def _differing(value: Any, usual: Any) -> Any:
+    """Of a table only the keys that differ from their default; any other value as it is."""
+    if not isinstance(value, dict) or not isinstance(usual, dict):
+        return value
+    return {key: inner for key, inner in value.items() if inner != usual.get(key)}
 
 
 LORA = frozenset({"lora", "rslora", "dora"})
@@ -149,11 +197,17 @@ class StudentSettings(Section):
 def training_of(train: TrainSettings, student: StudentSettings) -> TrainSettings:
     """`[train]` with the student's own keys over it. Raises `ValueError` naming a key that is wrong."""
     try:
-        return TrainSettings.model_validate({**train.model_dump(), **student.train})
+        return TrainSettings.model_validate(_over(train.model_dump(), student.train))
     except ValidationError as error:
         allowed = allowed_keys(error, TrainSettings).lower().rstrip(".")
         sentence = sentence_of(error, f"students.{student.name}.train.")
         raise ValueError(f"{sentence} ({allowed})" if allowed else sentence) from error
+
+
+def _over(usual: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` over `usual`, key by key, also inside of tables."""
+    inner = {k: _over(usual[k], v) for k, v in own.items() if isinstance(v, dict) and isinstance(usual.get(k), dict)}
+    return {**usual, **own, **inner}
 
 
 class EvaluateSettings(Section):

@@ -109,6 +109,12 @@ def load_encoder(name: str, labels: tuple[str, ...], dtype: str = "auto") -> Loa
     return _load(name, AutoModelForSequenceClassification, dtype, extra)
 
 
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A model's tokenizer alone; raises `ModelError`."""
+    with _explained(name), quiet():
+        return AutoTokenizer.from_pretrained(source_of(name), trust_remote_code=False)
+
+
 def head_of(name: str, asked: str) -> str:
     """`causal` or `encoder`: as asked, or read from the model's config."""
     if asked != "auto":

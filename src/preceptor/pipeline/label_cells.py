@@ -12,6 +12,7 @@ from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.pipeline.accompany import accompany
 from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.progress import Progress
 from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
 from preceptor.store.results import ResultsBook
@@ -119,6 +120,7 @@ def train_stage(state: Run, cell: Cell) -> Stage:
         "validation": fingerprint(dataset.validation if cell.arm else ()),
         "seed": cell.seed,
         "arm": "trained" if cell.arm else "untrained",
+        **teacher_of(state, cell),
     }
     return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
 
@@ -132,6 +134,7 @@ def train(state: Run, cell: Cell) -> None:
     from preceptor.train.cell import train_cell
 
     dataset, names = state.datasets[cell.setting], (state.recipe.name, cell.name)
+    thoughts = taught(state, cell)
     with stage.build() as folder, state.progress.task(f"train: {cell.words}", 1000) as advance:
         train_cell(
             folder,
@@ -144,6 +147,7 @@ def train(state: Run, cell: Cell) -> None:
             seed=cell.seed,
             on_start=lambda items, steps: state.progress.say(f"train: {cell.words}: {updates(items, steps)}"),
             upkeep=accompany(stage, cell.settings, names, state.folder, state.deadline, state.progress, advance),
+            taught=thoughts,
         )
 
 

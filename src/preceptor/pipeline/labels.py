@@ -87,12 +87,15 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
     from preceptor.evaluate.predict import check_reading
     from preceptor.train.cell import open_for
     from preceptor.train.methods import attach
+    from preceptor.train.objectives import check_objectives
     from preceptor.train.trackers import check_trackers
 
     tried = {(cell.student.name, cell.setting): cell for cell in planned if cell.arm}
     for cell in tried.values():
+        dataset = state.datasets[cell.setting]
         check_trackers(cell.settings.track)
-        opened = open_for(cell.student, cell.settings, state.datasets[cell.setting].task, cell.seed)
+        opened = open_for(cell.student, cell.settings, dataset.task, cell.seed)
+        check_objectives(opened, cell.settings, dataset.task, dataset.train, state.base)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)
 

@@ -158,7 +158,8 @@ class Opinions:
     def _student(self) -> tuple[StudentSettings, TrainSettings]:
         """The labelling student, always in its last state: one chosen on validation items would flatter its check."""
         student = self.recipe.labelling_student(self.setting)
-        return student, self.recipe.training_of(student).model_copy(update={"select": "last"})
+        settings = self.recipe.training_of(student).on_labels_alone()
+        return student, settings.model_copy(update={"select": "last"})
 
     @cached_property
     def _folds(self) -> list[tuple[Stage, tuple[Example, ...]]]:
@@ -180,7 +181,7 @@ class Opinions:
                         {
                             "model": student.model,
                             "head": student.head,
-                            "settings": settings.model_dump(mode="json"),
+                            "settings": settings.deciding(),
                             "task": asdict(self.dataset.task),
                             "real": fingerprint(real),
                             "validation": fingerprint(self.dataset.validation),

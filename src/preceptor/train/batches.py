@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +16,18 @@ from preceptor.records import Example
 
 POOL = 16
 """Batches whose items are sorted by length together: less padding, and still a different order in each pass."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What a teacher thinks of one item."""
+
+    labels: np.ndarray | None = None
+    """Its log-likelihood of each label: [labels]."""
+    ids: np.ndarray | None = None
+    """The likeliest tokens at each position of the target: uint32 [positions, k]."""
+    probabilities: np.ndarray | None = None
+    """Their probabilities, and last that of all others together: float16 [positions, k + 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,12 @@ class TrainingItem:
     """How much its loss counts."""
     source: str = ""
     """Where a mixture has it from."""
+    family: str = ""
+    """The real item that it is or that it rewrites: items of one family say the same."""
+    rationale: TrainingItem | None = None
+    """The same item with its explanation as the target, where that is learnt too."""
+    taught: Taught | None = field(default=None, compare=False)
+    """Where a student learns from a teacher's distribution."""
 
     @property
     def length(self) -> int:
@@ -61,10 +80,25 @@ def fitted_items(student: Student, task: Task, examples: Sequence[Example]) -> M
         for label in task.labels
     }
     items = [
-        TrainingItem(tuple(prompt), targets[example.label], task.labels.index(example.label), example.weight)
+        TrainingItem(
+            tuple(prompt),
+            targets[example.label],
+            task.labels.index(example.label),
+            example.weight,
+            family=family_of(example),
+        )
         for prompt, example in zip(prompts, examples, strict=True)
     ]
     return MadeItems(items, rendered.cut)
+
+
+def family_of(example: Example) -> str:
+    """The id of the real item that an example is or rewrites.
+
+    A new question is no rewrite of the item it was made from, nor is a rewrite whose label a filter changed.
+    """
+    rewritten = example.origin == "rewrite" and example.parents and example.relabelled_from is None
+    return example.parents[0] if rewritten else example.id
 
 
 def evened(items: Sequence[TrainingItem]) -> list[TrainingItem]:
@@ -89,6 +123,65 @@ def one_pass(
     return [batches[i] for i in generator.permutation(len(batches))]
 
 
+def mixed_pass(
+    items: Sequence[TrainingItem], settings: TrainSettings, seed: int, number: int
+) -> list[list[TrainingItem]]:
+    """Batches of one pass for the contrastive objective, each item once, in an order fixed by `seed` and `number`.
+
+    An item needs positives and several negatives in its batch. In each pool of `POOL` batches the items are paired, a
+    rewrite with its parent first, then by label; pairs go one by one to the batch that has the fewest of their label.
+    So every item has a positive where its pool holds one, and a batch has as many labels as can be. What this costs is
+    padding: batches are not of similar length.
+    """
+    generator = np.random.default_rng([seed, number])
+    families: dict[object, list[TrainingItem]] = defaultdict(list)
+    for place, item in enumerate(items):
+        families[item.family or place].append(item)
+    groups = list(families.values())
+    order = [item for i in generator.permutation(len(groups)) for item in groups[i]]
+    batches: list[list[TrainingItem]] = []
+    for pool in _in_parts(order, POOL * settings.batch_size):
+        batches.extend(_mixed(pool, settings.batch_size))
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def _mixed(pool: Sequence[TrainingItem], size: int) -> list[list[TrainingItem]]:
+    batches: list[list[TrainingItem]] = [[] for _ in range(-(-len(pool) // size))]
+    held = [Counter[int]() for _ in batches]
+    todo = sorted(_pairs(pool), key=lambda unit: (-len(unit), unit[0].label))
+    while todo:
+        unit = todo.pop(0)
+        room = [i for i, batch in enumerate(batches) if len(batch) + len(unit) <= size]
+        if not room:  # batches of odd size end with one place each
+            todo += [[item] for item in unit]
+            continue
+        chosen = min(room, key=lambda i: (held[i][unit[0].label], len(batches[i])))
+        batches[chosen] += unit
+        held[chosen].update(item.label for item in unit)
+    return batches
+
+
+def _pairs(pool: Sequence[TrainingItem]) -> Iterator[list[TrainingItem]]:
+    """Each item once: pairs of a family, then pairs of a label, then what is left alone."""
+    families: dict[object, list[TrainingItem]] = defaultdict(list)
+    labels: dict[int, list[TrainingItem]] = defaultdict(list)
+    for place, item in enumerate(pool):
+        families[item.family or place].append(item)
+    for family in families.values():
+        for unit in _in_parts(family, 2):
+            if len(unit) == 2:
+                yield unit
+            else:
+                labels[unit[0].label].append(unit[0])
+    for alike in labels.values():
+        yield from _in_parts(alike, 2)
+
+
+def _in_parts(items: Sequence[TrainingItem], size: int) -> Iterator[list[TrainingItem]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
 def cut(chunk: Sequence[TrainingItem], settings: TrainSettings) -> Iterator[list[TrainingItem]]:
     """Batches of items that are sorted by length, within the size and the tokens that the settings allow."""
     batch: list[TrainingItem] = []
@@ -105,9 +198,10 @@ def cut(chunk: Sequence[TrainingItem], settings: TrainSettings) -> Iterator[list
 
 def stream(items: Sequence[TrainingItem], settings: TrainSettings, seed: int) -> Iterator[list[TrainingItem]]:
     """Batches without end: pass after pass."""
+    order = mixed_pass if settings.objectives.contrastive else one_pass
     number = 0
     while True:
-        yield from one_pass(items, settings, seed, number)
+        yield from order(items, settings, seed, number)
         number += 1
 
 

@@ -17,7 +17,7 @@ from preceptor.store.stages import write_json
 from preceptor.train.batches import count_steps, fitted_items, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved, with_tokens
-from preceptor.train.objectives import fit
+from preceptor.train.objectives import equipped, fit
 from preceptor.train.parallel import together
 from preceptor.train.upkeep import Upkeep
 
@@ -68,10 +68,12 @@ def train_cell(
     on_step: OnStep | None = None,
     on_start: OnStart | None = None,
     upkeep: Upkeep | None = None,
+    taught: Sequence[Path] = (),
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
-    The number of optimiser steps follows from the real items alone, so every arm gets the same number.
+    The number of optimiser steps follows from the real items alone, so every arm gets the same number. `taught` are the
+    folders with what a teacher thinks of the real and then of the generated items, where the student learns from one.
     """
     untrained = open_for(student, settings, task, seed)
     task = marked(task, untrained.virtual)
@@ -86,7 +88,7 @@ def train_cell(
         on_start(len(own.items), steps)
     fitted = fit(
         trained,
-        own.items + written.items,
+        equipped(trained, task, [*real, *generated], own.items + written.items, settings, taught),
         held_out,
         settings,
         steps=steps,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from preceptor.config import FollowerSettings, TrainSettings
+from preceptor.config import FollowerSettings, ObjectiveSettings, TrainSettings
 from preceptor.errors import DataError, RecipeError
 from preceptor.models.answers import answer_logprobs, token_losses
 from preceptor.models.follower import Follower, open_follower
@@ -139,6 +139,11 @@ def _check_settings(settings: TrainSettings) -> int:
         raise RecipeError(
             f"train.select = {settings.select!r} needs labels, which instructions do not have.", 'Use "loss" or "last".'
         )
+    if settings.objectives != ObjectiveSettings():
+        raise RecipeError(
+            "train.objectives is for tasks with labels; tuning on instructions learns the answers alone.",
+            "Leave the table out.",
+        )
     if settings.steps is None:
         raise RecipeError("Tuning on instructions needs train.steps.", "Arms of different sizes are compared at it.")
     return settings.steps
@@ -163,9 +168,15 @@ def _gradients(follower: Follower, batches: Sequence[Batch], fitted: Fitted) -> 
 
 
 def answer_loss(follower: Follower, batch: Batch) -> torch.Tensor:
-    """Sum over all tokens of the batch's answers of their negative log-likelihood: float32 scalar."""
+    """Sum over all tokens of the batch's answers of their negative log-likelihood, times the item's weight: float32
+    scalar.
+    """
     prompts, targets = [item.prompt for item in batch], [item.target for item in batch]
-    return token_losses(follower.model, follower.loaded, prompts, targets).sum()
+    losses = token_losses(follower.model, follower.loaded, prompts, targets)
+    if all(item.weight == 1.0 for item in batch):
+        return losses.sum()
+    weights = torch.tensor([item.weight for item in batch for _ in item.target], device=losses.device)
+    return (losses * weights).sum()
 
 
 def _check(follower: Follower, validation: Sequence[TrainingItem], step: int) -> Check:

@@ -1,0 +1,332 @@
+"""What each objective promises, on the real PubMedQA: official split, over seeds, beside training on the label alone.
+
+    PRECEPTOR_DATA=... python bench/objectives.py [--student minilm|smollm2] [--seeds 1 2 3] [--out FOLDER]
+        [--objectives distillation contrastive rationale] [--weight distillation=1 ...] [--epochs N] [--items N]
+        [--teacher MODEL] [--teacher-weights FOLDER] [--teacher-epochs N]
+
+`distillation` promises a lower divergence from the teacher on items that were not trained on, `contrastive` a higher
+accuracy of the nearest neighbours of the pooled states (10 by cosine, held-out items among the training items); both in
+the reasoning-free setting. `rationale` promises a better label at equal steps, in the reasoning-required setting, where
+the conclusion is kept from the student; language models only. Every cell keeps its last state, so that neither
+validation nor test chose anything. The teacher is trained here on the labels, unless --teacher-weights names one or
+--teacher-epochs is 0. Each cell's figures are kept in --out: the same command goes on where it was stopped.
+
+Prints a table and ends with one line of JSON. Intervals are 95 % by Student's t over seeds, of the paired differences
+from the label alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from sklearn.metrics import f1_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from preceptor.config import DataSettings, StudentSettings, TrainSettings
+from preceptor.data.base import Dataset
+from preceptor.data.load import load_datasets
+from preceptor.models.score import normalised
+from preceptor.models.student import Student, restore
+from preceptor.records import Example, content_hash, fingerprint
+from preceptor.store.provenance import machine, provenance
+from preceptor.store.stages import Stage, read_json, write_json
+from preceptor.train.batches import make_items
+from preceptor.train.cell import FIT, open_for, train_cell
+from preceptor.train.contrastive import pooled_states
+from preceptor.train.teaching import identity_of, open_teacher, write_labels
+
+FREE, REQUIRED = "reasoning-free", "reasoning-required"
+MODELS = {"minilm": "builtin:minilm-l6", "smollm2": "builtin:smollm2-135m-instruct"}
+TRAIN: dict[str, dict[str, Any]] = {
+    "minilm": {"learning_rate": 1e-3, "epochs": 5},
+    "smollm2": {"learning_rate": 3e-4, "epochs": 2},
+}
+COMMON = {"method": "lora", "rank": 8, "alpha": 16, "batch_size": 8, "max_length": 512, "select": "last"}
+WEIGHTS = {"distillation": 1.0, "contrastive": 0.5, "rationale": 0.5}
+"""Beside the label's 1."""
+PROMISES = {
+    "distillation": ("kl", -1),
+    "contrastive": ("knn", 1),
+    "rationale": ("accuracy", 1),
+}
+"""The figure that an objective is about, and the direction in which it should move."""
+NEIGHBOURS = 10
+TEACHER_SEED = 1000
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cells share."""
+
+    student: str
+    datasets: dict[str, Dataset]
+    settings: TrainSettings
+    """Of the label alone, with the teacher's name in it."""
+    weights: dict[str, float]
+    out: Path
+
+    @property
+    def entry(self) -> StudentSettings:
+        """The student as a recipe names it."""
+        return StudentSettings(name=self.student, model=MODELS[self.student])
+
+    def settings_of(self, objective: str) -> TrainSettings:
+        """How a student is trained for an objective."""
+        weights = {} if objective == "label" else {objective: self.weights[objective]}
+        return self.settings.model_copy(
+            update={"objectives": self.settings.objectives.model_copy(update=weights)},
+        )
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Run the cells that are missing, then print the table and one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("PRECEPTOR_DATA", "../shared/data")))
+    parser.add_argument("--student", choices=list(MODELS), default="minilm")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--objectives", nargs="+", choices=list(WEIGHTS), default=["distillation", "contrastive"])
+    parser.add_argument("--weight", nargs="+", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--items", type=int, help="training items, drawn by seed (450)")
+    parser.add_argument("--test-items", type=int, help="test items, drawn by seed (500)")
+    parser.add_argument("--teacher", default=MODELS["smollm2"])
+    parser.add_argument("--teacher-weights", type=Path)
+    parser.add_argument("--teacher-epochs", type=float, default=2)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench-objectives"))
+    asked = parser.parse_args(None if arguments is None else list(arguments))
+    if "rationale" in asked.objectives and asked.student == "minilm":
+        parser.error("rationale needs a language model: --student smollm2")
+    bench = prepare(asked)
+    wanted = [(FREE, name) for name in asked.objectives if name != "rationale"]
+    wanted += [(REQUIRED, name) for name in asked.objectives if name == "rationale"]
+    planned = sorted({*wanted, *((setting, "label") for setting, _ in wanted)}, key=lambda one: (one[0], one[1]))
+    found = {
+        (setting, objective): [cell(bench, setting, objective, seed) for seed in asked.seeds]
+        for setting, objective in planned
+    }
+    compared = {name: against_label(found[setting, name], found[setting, "label"]) for setting, name in wanted}
+    print_table(found, compared)
+    print(json.dumps(line(bench, asked, found, compared)))
+
+
+def prepare(asked: argparse.Namespace) -> Bench:
+    """Data, settings and, where the divergence from a teacher is asked about, the teacher."""
+    settings = DataSettings(
+        task="pubmedqa",
+        path=str((asked.data / "pubmedqa").resolve()),
+        settings=(FREE, REQUIRED),
+        max_train=asked.items,
+        max_test=asked.test_items,
+    )
+    datasets = load_datasets(settings, Path())
+    epochs = {} if asked.epochs is None else {"epochs": asked.epochs}
+    given = {**COMMON, **TRAIN[asked.student], **epochs}
+    if "distillation" in asked.objectives:
+        weights = asked.teacher_weights
+        if weights is None and asked.teacher_epochs:
+            weights = trained_teacher(asked.out, asked.teacher, asked.teacher_epochs, datasets[FREE])
+        given["distillation"] = {
+            "teacher": asked.teacher,
+            "weights": None if weights is None else str(weights.resolve()),
+        }
+    changed = {name: float(value) for name, value in (one.split("=") for one in asked.weight)}
+    return Bench(asked.student, datasets, TrainSettings.model_validate(given), {**WEIGHTS, **changed}, asked.out)
+
+
+def trained_teacher(out: Path, model: str, epochs: float, dataset: Dataset) -> Path:
+    """The folder of the teacher, trained on the labels with a seed of its own; done once."""
+    name = next((name for name, known in MODELS.items() if known == model), "smollm2")
+    settings = TrainSettings.model_validate({**COMMON, **TRAIN[name], "epochs": epochs})
+    inputs = {"model": model, "settings": settings.deciding(), "train": fingerprint(dataset.train)}
+    stage = Stage(out / "teacher", content_hash(inputs))
+    if not stage.done:
+        with stage.build() as folder:
+            fit_cell(folder, StudentSettings(name="teacher", model=model), settings, dataset, TEACHER_SEED)
+    return stage.folder
+
+
+def fit_cell(
+    folder: Path,
+    student: StudentSettings,
+    settings: TrainSettings,
+    dataset: Dataset,
+    seed: int,
+    taught: Sequence[Path] = (),
+) -> None:
+    """Train on the real items alone."""
+    train_cell(
+        folder,
+        student,
+        settings,
+        dataset.task,
+        real=dataset.train,
+        generated=(),
+        validation=dataset.validation,
+        seed=seed,
+        taught=taught,
+    )
+
+
+def cell(bench: Bench, setting: str, objective: str, seed: int) -> Figures:
+    """The figures of one cell: from its file, or by training and measuring it now."""
+    settings, dataset = bench.settings_of(objective), bench.datasets[setting]
+    inputs = {
+        "model": MODELS[bench.student],
+        "settings": settings.deciding(),
+        "teacher": identity_of(settings.distillation, Path()) if settings.distillation.teacher else None,
+        "items": [fingerprint(part) for part in dataset.parts.values()],
+        "seed": seed,
+    }
+    inputs["settings"].pop("distillation", None)  # a path; what it leads to is the teacher's identity
+    path = bench.out / bench.student / f"{setting}-{objective}-seed-{seed}.json"
+    if path.exists() and read_json(path).get("identity") == content_hash(inputs):
+        return read_json(path)["figures"]
+    started = time.process_time()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        taught = [thoughts(bench, setting)] if settings.objectives.distillation else []
+        fit_cell(folder, bench.entry, settings, dataset, seed, taught)
+        student = restore(open_for(bench.entry, settings, dataset.task, seed), folder)
+        fitted = read_json(folder / FIT)
+    figures = {
+        "steps": fitted["steps"],
+        "tokens": fitted["tokens"],
+        "cpu_seconds": round(time.process_time() - started),
+        **measure(bench, setting, student),
+    }
+    write_json(path, {"identity": content_hash(inputs), "figures": figures})
+    print(f"{bench.student} {setting} {objective} seed {seed}: {figures}", flush=True)
+    return figures
+
+
+def thoughts(bench: Bench, setting: str, part: str = "train") -> Path:
+    """The folder with what the teacher thinks of a part's items; asked once."""
+    dataset, settings = bench.datasets[setting], bench.settings
+    items = dataset.parts[part]
+    inputs = {"teacher": identity_of(settings.distillation, Path()), "items": fingerprint(items)}
+    stage = Stage(bench.out / "thoughts" / setting / part, content_hash(inputs))
+    if not stage.done:
+        teacher = open_teacher(
+            settings.distillation, dataset.task, Path(), max_length=settings.max_length, dtype="auto"
+        )
+        with stage.build() as folder:
+            write_labels(folder, teacher, dataset.task, items)
+    return stage.folder
+
+
+def measure(bench: Bench, setting: str, student: Student) -> Figures:
+    """Label, divergence from the teacher where there is one, and neighbours, on validation and test."""
+    dataset, pooling = bench.datasets[setting], bench.settings.contrastive.pooling
+    train = prompts_of(student, dataset, dataset.train)
+    nearest = KNeighborsClassifier(min(NEIGHBOURS, len(train)), metric="cosine")
+    nearest.fit(pooled_states(student, train, pooling), [e.label for e in dataset.train])
+    figures: Figures = {}
+    for part in ("validation", "test"):
+        examples = dataset.parts[part]
+        prompts, gold = prompts_of(student, dataset, examples), [e.label for e in examples]
+        logprobs = student.logprobs(prompts)
+        given = np.log(normalised(logprobs))
+        said = [dataset.task.labels[i] for i in given.argmax(1)]
+        found = {
+            "accuracy": float(np.mean([a == b for a, b in zip(said, gold, strict=True)])),
+            "macro_f1": float(f1_score(gold, said, labels=dataset.task.labels, average="macro", zero_division=0)),
+            "knn": float(nearest.score(pooled_states(student, prompts, pooling), gold)),
+        }
+        if bench.settings.distillation.teacher is not None and setting == FREE:
+            wanted = normalised(np.load(thoughts(bench, setting, part) / "labels.npy").astype(float))
+            found["kl"] = float((wanted * (np.log(wanted) - given)).sum(1).mean())
+            found["teacher_accuracy"] = float(
+                np.mean([dataset.task.labels[i] for i in wanted.argmax(1)] == np.array(gold))
+            )
+        figures[part] = {name: round(value, 4) for name, value in found.items()}
+    return figures
+
+
+def prompts_of(student: Student, dataset: Dataset, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+    """The prompts as they are trained and scored."""
+    return [item.prompt for item in make_items(student, dataset.task, examples)]
+
+
+def against_label(cells: Sequence[Figures], label: Sequence[Figures]) -> Figures:
+    """Paired differences from the label alone over seeds: mean and interval of every figure, by part."""
+    return {
+        part: {
+            name: interval([a[part][name] - b[part][name] for a, b in zip(cells, label, strict=True)])
+            for name in cells[0][part]
+            if name != "teacher_accuracy"
+        }
+        for part in ("validation", "test")
+    }
+
+
+def interval(values: Sequence[float]) -> Figures:
+    """Mean and 95 % interval by Student's t; one value has none."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return {"mean": round(mean, 4), "low": None, "high": None, "n": len(values)}
+    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return {"mean": round(mean, 4), "low": round(mean - half, 4), "high": round(mean + half, 4), "n": len(values)}
+
+
+def kept(name: str, difference: Figures) -> bool | None:
+    """Whether the interval lies on the promised side of 0; None where there is no interval."""
+    if difference["low"] is None:
+        return None
+    return bool(difference["low"] > 0) if PROMISES[name][1] > 0 else bool(difference["high"] < 0)
+
+
+def print_table(found: dict[tuple[str, str], list[Figures]], compared: dict[str, Figures]) -> None:
+    """Means over seeds of every figure, then the differences."""
+    for part in ("validation", "test"):
+        print(f"\n{part:<34} accuracy  macro-F1  kNN     KL")
+        for (setting, objective), cells in found.items():
+            columns = [
+                np.mean([one[part].get(name, np.nan) for one in cells])
+                for name in ("accuracy", "macro_f1", "knn", "kl")
+            ]
+            print(f"{setting + ' ' + objective:<34} " + "  ".join(f"{value:<8.4f}" for value in columns))
+        for name, differences in compared.items():
+            figure = PROMISES[name][0]
+            found_here = differences[part][figure]
+            print(f"{name} - label, {figure}: {found_here}, as promised: {kept(name, found_here)}")
+
+
+def line(
+    bench: Bench,
+    asked: argparse.Namespace,
+    found: dict[tuple[str, str], list[Figures]],
+    compared: dict[str, Figures],
+) -> Figures:
+    """Everything, for a machine to read."""
+    packages = provenance()["packages"]
+    return {
+        "student": MODELS[bench.student],
+        "teacher": bench.settings.distillation.teacher,
+        "seeds": asked.seeds,
+        "settings": bench.settings.on_labels_alone().deciding(),
+        "weights": bench.weights,
+        "cells": {f"{setting} {objective}": cells for (setting, objective), cells in found.items()},
+        "against_label": compared,
+        "as_promised": {
+            name: {part: kept(name, parts[part][PROMISES[name][0]]) for part in parts}
+            for name, parts in compared.items()
+        },
+        "versions": {name: packages.get(name) for name in ("torch", "transformers", "peft")},
+        "machine": machine(),
+    }
+
+
+if __name__ == "__main__":
+    main()

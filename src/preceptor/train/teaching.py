@@ -1,0 +1,263 @@
+"""The teacher's side of distillation: who it is, what it thinks of each training item, and how that is kept.
+
+Of the labels their log-likelihoods are kept, which any model has. Of tokens the k likeliest at each target position,
+with their probabilities among all tokens (the softmax comes before the choice), and the remainder as one: uint32 and
+float16, 194 bytes a position at k = 32, where the whole distribution of SmolLM2 would take 96 kB. Files are mapped into
+memory, not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from preceptor.config import DistillationSettings
+from preceptor.data.base import Task, render_all
+from preceptor.errors import ModelError, RecipeError
+from preceptor.models.load import head_of, load_tokenizer
+from preceptor.models.score import BATCH_TOKENS, by_length
+from preceptor.models.student import Student, open_student, restore
+from preceptor.records import Example
+from preceptor.train.batches import Taught, TrainingItem
+from preceptor.train.rationale import answer_rows
+
+LABELS = "labels.npy"
+ANSWERS, RATIONALES = "answers", "rationales"
+"""Beginnings of the names of files about tokens."""
+TARGET_TOKENS = 512
+"""Target positions of one forward pass: a row of logits for each is held in memory, twice."""
+CHUNK = 64
+"""Items between two reports of progress."""
+
+
+# --- who it is -----------------------------------------------------------------------------------------------------
+
+
+def trained_folder(settings: DistillationSettings, base: Path) -> Path | None:
+    """The folder of trained weights; raises `ModelError` when it holds none."""
+    if settings.weights is None:
+        return None
+    folder = (base / Path(settings.weights).expanduser()).resolve()
+    if not list(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"There is no trained student in {folder}.",
+            "train.distillation.weights must name a folder of a run's train/, down to its seed.",
+        )
+    return folder
+
+
+def identity_of(settings: DistillationSettings, base: Path) -> dict[str, Any]:
+    """All of the teacher that decides what it thinks: its name, and the hash of the weights that were trained on it."""
+    folder = trained_folder(settings, base)
+    files = [] if folder is None else sorted(folder.glob("*.safetensors"))
+    return {
+        "teacher": settings.teacher,
+        "head": settings.head,
+        "weights": [_digest(path, path.stat().st_mtime_ns) for path in files],
+    }
+
+
+@lru_cache
+def _digest(path: Path, _changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_teacher(student: Student, settings: DistillationSettings, base: Path) -> None:
+    """Refuse, without loading its weights, a teacher that cannot teach this student."""
+    folder = trained_folder(settings, base)
+    head = _head(settings)
+    if head == "encoder" and folder is None:
+        raise RecipeError(
+            f"The teacher {settings.teacher} is an encoder, and the head of an untrained one is drawn at random.",
+            "Name a finished student's folder in train.distillation.weights.",
+        )
+    if settings.targets == "labels":
+        return
+    if "encoder" in (head, student.head):
+        raise RecipeError(
+            'train.distillation.targets = "tokens" needs language models on both sides; an encoder says no tokens.',
+            'Use "labels".',
+        )
+    known, own = load_tokenizer(str(settings.teacher)), student.loaded.tokenizer
+    if known.get_vocab() != own.get_vocab():
+        raise RecipeError(
+            f"The teacher {settings.teacher} and the student {student.loaded.name} have different vocabularies "
+            f"({len(known.get_vocab()):,} and {len(own.get_vocab()):,} tokens), so its token ids mean nothing there.",
+            'Use train.distillation.targets = "labels", or a teacher of the same family.',
+        )
+
+
+def _head(settings: DistillationSettings) -> str:
+    return head_of(str(settings.teacher), settings.head)
+
+
+def open_teacher(settings: DistillationSettings, task: Task, base: Path, *, max_length: int, dtype: str) -> Student:
+    """The teacher as it is asked about a task's labels, with its trained weights where it has some.
+
+    Raises `ModelError` when it cannot be loaded or its weights do not answer as they did when they were saved.
+    """
+    folder = trained_folder(settings, base)
+    targets = [task.target(label) for label in task.labels]
+    opened = open_student(
+        str(settings.teacher),
+        _head(settings),
+        task.labels,
+        targets,
+        max_length=max_length,
+        reserve=_virtual_tokens(folder),
+        dtype=dtype,
+        seed=0,
+    )
+    return opened if folder is None else restore(opened, folder)
+
+
+def _virtual_tokens(folder: Path | None) -> int:
+    config = None if folder is None else folder / "adapter_config.json"
+    if config is None or not config.is_file():
+        return 0
+    return int(json.loads(config.read_text(encoding="utf-8")).get("num_virtual_tokens") or 0)
+
+
+# --- what it thinks ------------------------------------------------------------------------------------------------
+
+
+def write_labels(
+    folder: Path,
+    teacher: Student,
+    task: Task,
+    examples: Sequence[Example],
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """The teacher's log-likelihood of each label of each example, read from its own prompt: [examples, labels]."""
+    prompts = teacher.encode(render_all(task, examples, teacher.length, teacher.limit).prompts)
+    found = np.zeros((len(prompts), len(task.labels)), dtype=np.float32)
+    for start in range(0, len(prompts), CHUNK):
+        found[start : start + CHUNK] = teacher.logprobs(prompts[start : start + CHUNK])
+        if on_progress is not None:
+            on_progress(min(start + CHUNK, len(prompts)))
+    np.save(folder / LABELS, found)
+
+
+def write_tokens(
+    folder: Path,
+    teacher: Student,
+    items: Sequence[TrainingItem],
+    settings: DistillationSettings,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """The teacher's likeliest tokens at each position of the student's own targets, rationales included."""
+    second = [item.rationale for item in items if item.rationale is not None]
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if on_progress is not None:
+            on_progress(done * len(items) // (len(items) + len(second)))
+
+    for name, rows in ((ANSWERS, items), (RATIONALES, second)):
+        found = likeliest(teacher, rows, settings, advance)
+        starts = np.cumsum([0, *(len(row.target) for row in rows)])
+        np.save(folder / f"{name}-starts.npy", starts.astype(np.int64))
+        for part in ("ids", "probabilities"):
+            parts = [getattr(one, part) for one in found]
+            np.save(folder / f"{name}-{part}.npy", np.concatenate(parts) if parts else np.zeros((0, 1)))
+
+
+@torch.inference_mode()
+def likeliest(
+    teacher: Student,
+    rows: Sequence[TrainingItem],
+    settings: DistillationSettings,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Taught]:
+    """The k likeliest tokens at each position of each row's target, with their probabilities among all tokens at the
+    settings' temperature, and the remainder.
+    """
+    found: dict[int, Taught] = {}
+    known = len(teacher.loaded.tokenizer)  # an embedding may be wider than the vocabulary
+    lengths = [len(row.prompt) + len(row.target) for row in rows]
+    for batch in _batches(lengths, [len(row.target) for row in rows]):
+        logits, _, owner = answer_rows(teacher, [rows[i] for i in batch])
+        chances = torch.softmax(logits / settings.temperature, dim=1)
+        top = chances[:, :known].topk(min(settings.top_k, known - 1), dim=1)
+        rest = (1 - top.values.sum(1, keepdim=True)).clamp(min=0)
+        ids = top.indices.cpu().numpy().astype(np.uint32)
+        kept = torch.cat([top.values, rest], dim=1).cpu().numpy().astype(np.float16)
+        owners = owner.cpu().numpy()
+        found.update({i: Taught(ids=ids[owners == k], probabilities=kept[owners == k]) for k, i in enumerate(batch)})
+        if on_progress is not None:
+            on_progress(len(batch))
+    return [found[i] for i in range(len(rows))]
+
+
+def _batches(lengths: Sequence[int], targets: Sequence[int]) -> Iterator[list[int]]:
+    """Rows of similar length, within the tokens and the target positions of one forward pass."""
+    for batch in by_length(lengths, BATCH_TOKENS):
+        part: list[int] = []
+        for i in batch:
+            if part and sum(targets[k] for k in part) + targets[i] > TARGET_TOKENS:
+                yield part
+                part = []
+            part.append(i)
+        yield part
+
+
+# --- what the student is given -------------------------------------------------------------------------------------
+
+
+def read_taught(
+    folders: Sequence[Path], items: Sequence[TrainingItem], settings: DistillationSettings
+) -> list[TrainingItem]:
+    """The items with what the teacher thinks of them. `folders` hold it for the first items, the next ones and so on.
+
+    Raises `ModelError` when the folders are not about these items.
+    """
+    if settings.targets == "labels":
+        found = [Taught(labels=row) for folder in folders for row in _opened(folder / LABELS)]
+        _check_complete(len(found) == len(items))
+        return [replace(item, taught=taught) for item, taught in zip(items, found, strict=True)]
+    second = [item for item in items if item.rationale is not None]
+    answers = _read_tokens(folders, ANSWERS, items)
+    explained = iter(_read_tokens(folders, RATIONALES, [i.rationale for i in second if i.rationale is not None]))
+    return [
+        replace(item, taught=taught, rationale=item.rationale and replace(item.rationale, taught=next(explained)))
+        for item, taught in zip(items, answers, strict=True)
+    ]
+
+
+def _read_tokens(folders: Sequence[Path], name: str, rows: Sequence[TrainingItem]) -> list[Taught]:
+    found = []
+    for folder in folders:
+        ids, chances = (_opened(folder / f"{name}-{part}.npy") for part in ("ids", "probabilities"))
+        starts = _opened(folder / f"{name}-starts.npy")
+        found += [Taught(ids=ids[a:b], probabilities=chances[a:b]) for a, b in pairwise(starts.tolist())]
+    _check_complete([len(one.ids) for one in found if one.ids is not None] == [len(row.target) for row in rows])
+    return found
+
+
+def _opened(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"What the teacher thinks cannot be read from {path}.", "Delete its folder; it is asked again."
+        ) from error
+
+
+def _check_complete(complete: bool) -> None:
+    if not complete:
+        raise ModelError(
+            "What the teacher thinks is about other items than those that are trained on.",
+            "Delete the folder distillation/ of the run; the teacher is asked again.",
+        )
