@@ -23,7 +23,7 @@ from preceptor.filter.rubric import Pair, Rating, TeacherJudge
 from preceptor.progress import Progress
 from preceptor.records import Agreement, Estimate, Example, Judgement, LabellerCheck, Sampling, fingerprint
 from preceptor.store.ledger import Ledger
-from preceptor.store.stages import Stage, identity, read_json, write_json
+from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import write_rows
 from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.base import Teacher
@@ -177,6 +177,7 @@ class Opinions:
                         self.version,
                         {
                             "model": student.model,
+                            **made_by(student.model),
                             "head": student.head,
                             "settings": settings.model_dump(mode="json"),
                             "task": asdict(self.dataset.task),

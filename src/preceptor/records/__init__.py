@@ -1,5 +1,6 @@
 """The small frozen records that travel through every stage."""
 
+from preceptor.records.adaptation import AdaptSummary, DocumentLoss, PerplexityChange
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
 from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
@@ -21,9 +22,11 @@ __all__ = [
     "KEEP",
     "REAL",
     "SHORT",
+    "AdaptSummary",
     "Agreement",
     "BenchmarkScores",
     "Completion",
+    "DocumentLoss",
     "Estimate",
     "Example",
     "Funnel",
@@ -37,6 +40,7 @@ __all__ = [
     "Message",
     "Outcome",
     "ParsedAnswer",
+    "PerplexityChange",
     "Prediction",
     "Reading",
     "Request",
