@@ -36,6 +36,8 @@ HELD_OUT = "held-out"
 COMMON = 5
 """Training documents in which a run of words stands that then belongs to the collection and not to a document. A
 held-out document that stands in so many of them as a whole is still found by its rare words."""
+ENOUGH = 500
+"""Texts from which the leakage filter can tell which words are rare; with one excluded text alone all would be."""
 TASK = Task("documents", "default", ("document", "other"), ("text",), "{{ text }}")
 
 
@@ -158,6 +160,17 @@ def boilerplate(held_out: Sequence[Document], train: Sequence[Document], ngram: 
     return {"boilerplate": Example("boilerplate", fields, "document")} if fields else {}
 
 
+def vocabulary(documents: Sequence[Document], count: int) -> dict[str, Example]:
+    """The words of so many of the documents in the order of the alphabet, as items that may be known.
+
+    They tell the filter which words are common. Without their order no run of words is excused; words with digits are
+    left out, since they may be ids.
+    """
+    some = documents[:: max(1, len(documents) // count)][:count] if count > 0 else ()
+    words = (" ".join(sorted({word for word in plain(document.text) if word.isalpha()})) for document in some)
+    return {f"words {n}": Example(f"words {n}", {"text": text}, "document") for n, text in enumerate(words)}
+
+
 def _without_near(split: Split, bound: float) -> tuple[list[Document], list[Dropped]]:
     pool = [*split.held_out, *split.train]
     start = len(split.held_out)
@@ -178,7 +191,8 @@ def _without(
     documents: Sequence[Document], forbidden: Forbidden, ngram: int, embed: Embedding
 ) -> tuple[list[Document], list[Dropped]]:
     candidates = [Example(f"candidate {number}", {"text": d.text}, "document") for number, d in enumerate(documents)]
-    context = FilterContext(TASK, forbidden.known, forbidden.items, embed)
+    known = {**forbidden.known, **vocabulary(documents, ENOUGH - len(forbidden.items) - len(forbidden.known))}
+    context = FilterContext(TASK, known, forbidden.items, embed)
     verdicts = Leakage(LeakageSettings(ngram=ngram, require_parent=False)).judge(candidates, context)
     judged = list(zip(documents, verdicts, strict=True))
     kept = [document for document, verdict in judged if verdict.kept]

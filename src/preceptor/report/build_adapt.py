@@ -32,7 +32,7 @@ def build_adapt(summary: AdaptSummary, path: Path) -> Path:
 def render_adapt(summary: AdaptSummary) -> str:
     """The report as HTML text."""
     change = summary.change
-    axis = _axis([change.before, change.after]) if change else None
+    axis = axis_of([change.before, change.after]) if change else None
     return template("adapt.html").render(
         summary=summary,
         change=change,
@@ -76,9 +76,9 @@ def adapt_sentences(summary: AdaptSummary) -> list[str]:
         f"{fit['selected']:,} was kept."
     )
     gone = ", ".join(f"{number:,} {reason}" for reason, number in summary.dropped.items())
-    said.append(
-        f"Of {summary.read:,} documents {sum(summary.dropped.values()):,} were dropped{': ' * bool(gone)}{gone}."
-    )
+    lost = sum(summary.dropped.values())
+    were = "was" if lost == 1 else "were"
+    said.append(f"Of {summary.read:,} documents {lost:,} {were} dropped{': ' * bool(gone)}{gone}.")
     said.append(f"Any recipe can name the model as a student's or teacher's: {summary.adapted}")
     return said
 
@@ -96,7 +96,7 @@ def _shown(estimate: Estimate, digits: int = 2) -> str:
     return f"{value} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]" if interval else value
 
 
-def _axis(estimates: Sequence[Estimate]) -> draw.Axis:
+def axis_of(estimates: Sequence[Estimate]) -> draw.Axis:
     """An axis from 0 to above all values, in steps that are round numbers."""
     top = max(end for e in estimates for end in (e.value, *((e.interval.high,) if e.interval else ())))
     step = 10.0 ** math.floor(math.log10(top))
