@@ -97,6 +97,11 @@ def test_the_page_holds_all_figures(tmp_path: Path) -> None:
     assert places == sorted(places)  # steps go right, and this loss falls, which is down
 
 
+def test_ticks_are_whole_numbers_where_they_are_large() -> None:
+    scale = render_adapt(summary()).partition('class="scale"')[2].partition("</svg>")[0]
+    assert [words.partition("<")[0] for words in scale.split('"middle">')[1:]] == ["0", "5.0", "10", "15", "20"]
+
+
 def test_little_of_everything_is_drawn_too() -> None:
     one = fit(1, losses=[2.0], checks=[{"step": 1, "loss": 2.0}], seconds=0.0)
     page = render_adapt(summary(change=None, fit=one, excluded={}, dropped={}))
