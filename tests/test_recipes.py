@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preceptor.config import load_recipe
+from preceptor.config import AdaptRecipe, load_recipe, read_recipe
+from preceptor.pipeline.adaptation import run_adaptation
 from preceptor.pipeline.labels import run
 from preceptor.progress import Progress
 from preceptor.records import Row, RunSummary
@@ -91,6 +92,34 @@ def test_strategyqa(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyP
     assert rows_of(summary, "arm") == {("default", "minilm", "none"), ("default", "minilm", "rewrite")}
     assert summary.labels == ("yes", "no")
     check_rows(summary, tmp_path)
+
+
+def test_adapt_and_what_is_done_with_its_model(
+    tmp_path: Path, data_root: Path, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few documents and steps, a tiny model; the second recipe takes the folder that the first one leaves."""
+    monkeypatch.setenv("PRECEPTOR_DATA", str(data_root))
+    documents = ("adapt.max_documents=40", "adapt.test_documents=8", "adapt.validation_documents=4")
+    path = RECIPES / "adapt.toml"
+    recipe = read_recipe(path, [*documents, "adapt.length=32", "train.steps=2"], str(tiny_models["llama"]))
+    assert isinstance(recipe, AdaptRecipe)
+    folder = tmp_path / "adapt"
+    adapted = run_adaptation(
+        recipe, folder=folder, base=RECIPES, command="preceptor run", progress=Progress(quiet=True)
+    )
+    assert adapted.change is not None
+    assert adapted.excluded == {"pubmedqa": 550}
+    summary = run_small(
+        "adapted",
+        tmp_path / "adapted",
+        f'results="{tmp_path / "results"}"',
+        f'students.smollm2.model="{tiny_models["llama"]}"',
+        f'students.smollm2-adapted.model="{adapted.adapted}"',
+        "train.max_length=60",
+    )
+    expected = {("reasoning-free", "smollm2"), ("reasoning-free", "smollm2-adapted")}
+    assert rows_of(summary, "arm") == {(*pair, "none") for pair in expected}
+    assert rows_of(summary, "untrained") == {(*pair, "") for pair in expected}
 
 
 @pytest.mark.long

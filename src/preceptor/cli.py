@@ -61,7 +61,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
     """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
-    from preceptor.config import InstructRecipe, find_recipe, read_recipe
+    from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
     from preceptor.pipeline.processes import helped
     from preceptor.progress import Progress
 
@@ -75,7 +75,16 @@ def run(
     command = shlex.join(["preceptor", "run", str(recipe), "--out", str(folder), *overrides])
     progress = Progress(quiet=quiet)
     try:
-        if isinstance(checked, InstructRecipe):
+        if isinstance(checked, AdaptRecipe):
+            from preceptor.pipeline.adaptation import run_adaptation
+            from preceptor.report.build_adapt import adapt_sentences
+
+            said = adapt_sentences(
+                run_adaptation(
+                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
+                )
+            )
+        elif isinstance(checked, InstructRecipe):
             from preceptor.pipeline.instructions import run_instructions
             from preceptor.report.instruct_sentences import instruct_sentences
 
@@ -108,12 +117,14 @@ def estimate(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a key: teacher.max_tokens=64.")] = None,
 ) -> None:
     """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
-    from preceptor.config import InstructRecipe, find_recipe, read_recipe
+    from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
 
     path = find_recipe(recipe)
     checked = read_recipe(path, settings or [])
     folder = out or Path("runs") / checked.name
-    if isinstance(checked, InstructRecipe):
+    if isinstance(checked, AdaptRecipe):
+        said = ["No teacher is asked in this recipe."]
+    elif isinstance(checked, InstructRecipe):
         from preceptor.pipeline.tasks import estimate_tasks
 
         said = estimate_tasks(checked, folder=folder, base=path.parent)

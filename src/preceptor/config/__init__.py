@@ -3,6 +3,7 @@
 TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, and those are the labels here.
 """
 
+from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, PerplexitySettings, SourceSettings
 from preceptor.config.augment import STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings, TaskSettings
@@ -25,7 +26,14 @@ from preceptor.config.instruct_recipe import (
     JudgingSettings,
     MeasureSettings,
 )
-from preceptor.config.load import check_instruct_recipe, check_recipe, find_recipe, load_recipe, read_recipe
+from preceptor.config.load import (
+    check_adapt_recipe,
+    check_instruct_recipe,
+    check_recipe,
+    find_recipe,
+    load_recipe,
+    read_recipe,
+)
 from preceptor.config.objectives import (
     ContrastiveSettings,
     DistillationSettings,
@@ -45,6 +53,8 @@ __all__ = [
     "STRATEGIES",
     "TEACHERS",
     "VIRTUAL",
+    "AdaptRecipe",
+    "AdaptSettings",
     "AgreementSettings",
     "AugmentSettings",
     "BenchmarkSettings",
@@ -56,6 +66,7 @@ __all__ = [
     "DriftSettings",
     "DuplicateSettings",
     "EvaluateSettings",
+    "ExcludeSettings",
     "FilterSettings",
     "FollowerSettings",
     "InstructRecipe",
@@ -67,17 +78,20 @@ __all__ = [
     "Name",
     "NoveltySettings",
     "ObjectiveSettings",
+    "PerplexitySettings",
     "PhiSettings",
     "RationaleSettings",
     "Recipe",
     "RuleSettings",
     "Section",
     "Seed",
+    "SourceSettings",
     "StudentSettings",
     "TaskSettings",
     "TeacherSettings",
     "TrainSettings",
     "WellformedSettings",
+    "check_adapt_recipe",
     "check_instruct_recipe",
     "check_recipe",
     "find_recipe",

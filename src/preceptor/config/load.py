@@ -10,14 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from preceptor.config.adapt import AdaptRecipe
 from preceptor.config.instruct_recipe import InstructRecipe
 from preceptor.config.recipe import Recipe
 from preceptor.config.sentences import allowed_keys, sentence_of
 from preceptor.errors import RecipeError
 
 
-def read_recipe(path: Path, overrides: Sequence[str] = (), student: str | None = None) -> Recipe | InstructRecipe:
-    """Read and check a recipe of either kind: one with `[data]`, or one with `[instruct]` or `[[benchmarks]]`.
+def read_recipe(
+    path: Path, overrides: Sequence[str] = (), student: str | None = None
+) -> Recipe | InstructRecipe | AdaptRecipe:
+    """Read and check a recipe of any kind: one with `[data]`, with `[instruct]` or `[[benchmarks]]`, or with `[adapt]`.
 
     `student` names a model that takes the place of all students: it is trained as the first of them is.
     `overrides` are `key=value` with dotted keys and TOML values, e.g. `train.alpha=64`, `students.0.train.rank=4`.
@@ -28,6 +31,8 @@ def read_recipe(path: Path, overrides: Sequence[str] = (), student: str | None =
         _put_student(raw, student)
     for override in overrides:
         apply_override(raw, override)
+    if "adapt" in raw:
+        return check_adapt_recipe(raw, str(path))
     if "data" not in raw and ("instruct" in raw or "benchmarks" in raw):
         return check_instruct_recipe(raw, str(path))
     return check_recipe(raw, str(path))
@@ -38,6 +43,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     recipe = read_recipe(path, overrides)
     if isinstance(recipe, InstructRecipe):
         raise RecipeError(f"{path} is a recipe of instructions; this needs one with [data].", "Use preceptor run.")
+    if isinstance(recipe, AdaptRecipe):
+        raise RecipeError(f"{path} is a recipe with [adapt]; this needs one with [data].", "Use preceptor run.")
     return recipe
 
 
@@ -86,6 +93,14 @@ def check_instruct_recipe(raw: dict[str, Any], where: str) -> InstructRecipe:
         raise RecipeError(f"{where}: {sentence_of(error)}.", allowed_keys(error, InstructRecipe)) from error
 
 
+def check_adapt_recipe(raw: dict[str, Any], where: str) -> AdaptRecipe:
+    """As `check_recipe`, for recipes with `[adapt]`."""
+    try:
+        return AdaptRecipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {sentence_of(error)}.", allowed_keys(error, AdaptRecipe)) from error
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Set one key of parsed TOML from `key=value`; raises `RecipeError` when the key leads nowhere."""
     key, found, text = override.partition("=")
@@ -107,6 +122,9 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _put_student(raw: dict[str, Any], model: str) -> None:
+    if isinstance(raw.get("adapt"), dict):
+        raw["adapt"]["model"] = model
+        return
     entries = raw.get("students")
     first = entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
     # A label task may name one student several times, with other values in other settings.

@@ -158,26 +158,31 @@ def save(student: Trainable, folder: Path, probe: Probe) -> None:
 
     Raises `StorageError` when the disk is full.
     """
+    if getattr(student, "virtual", None) is None:
+        save_weights(student.model, folder)
+    else:
+        # The adapter holds the rows of the added tokens; peft would add the whole table. With the tokenizer beside it,
+        # stock peft (AutoPeftModel) makes the base model's table large enough by itself. The generation settings say
+        # that the added tokens are never written.
+        save_weights(student.model, folder, save_embedding_layers=False)
+        student.loaded.tokenizer.save_pretrained(folder)
+        student.loaded.model.generation_config.save_pretrained(folder)
+    (folder / PROBE).write_text(json.dumps(asdict(probe)), encoding="utf-8")
+
+
+def save_weights(model: Any, folder: Path, **options: Any) -> None:
+    """Write adapter (or full model) as safetensors, with `options` of `save_pretrained`. Raises `StorageError` when the disk is full."""
     with quiet(), warnings.catch_warnings():
         # peft looks for the base model's config by name; a built-in's name is none that it can look up.
         warnings.filterwarnings("ignore", message="Could not find a config file.*", category=UserWarning)
         try:
-            if getattr(student, "virtual", None) is None:
-                student.model.save_pretrained(folder)
-            else:
-                # The adapter holds the rows of the added tokens; peft would add the whole table. With the tokenizer
-                # beside it, stock peft (AutoPeftModel) makes the base model's table large enough by itself. The
-                # generation settings say that the added tokens are never written.
-                student.model.save_pretrained(folder, save_embedding_layers=False)
-                student.loaded.tokenizer.save_pretrained(folder)
-                student.loaded.model.generation_config.save_pretrained(folder)
+            model.save_pretrained(folder, **options)
         except SafetensorError as error:
             # The library hides a full disk in the text of its own error.
             found = re.search(r"os error (\d+)", str(error))
             raise StorageError.of(folder, OSError(int(found.group(1)) if found else errno.EIO, "")) from error
     # peft writes an empty template of a model card; a card without content is worse than none.
     (folder / "README.md").unlink(missing_ok=True)
-    (folder / PROBE).write_text(json.dumps(asdict(probe)), encoding="utf-8")
 
 
 def restore(student: Student, folder: Path) -> Student:
@@ -192,8 +197,8 @@ def restore(student: Student, folder: Path) -> Student:
 def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.ndarray]) -> Kind:
     """The same for whatever has weights: `answers` says what it answers to a probe, as the probe's own figures are."""
     try:
-        found = replace(opened, model=_with_weights(opened, folder))
-        probe = Probe(**json.loads((folder / PROBE).read_text(encoding="utf-8")))
+        found = replace(opened, model=with_weights(opened, folder))
+        probe = read_probe(folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"The trained weights in {folder} cannot be loaded: {(str(error).splitlines() or [''])[0][:200]}",
@@ -203,7 +208,13 @@ def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.nda
     return found
 
 
-def _with_weights(student: Trainable, folder: Path) -> Any:
+def read_probe(folder: Path) -> Probe:
+    """The probe that `save` wrote."""
+    return Probe(**json.loads((folder / PROBE).read_text(encoding="utf-8")))
+
+
+def with_weights(student: Trainable, folder: Path) -> Any:
+    """The model with the adapter of a folder around it, or the whole model that the folder holds."""
     if (folder / "adapter_config.json").is_file():
         from peft import PeftConfig, PeftModel
 

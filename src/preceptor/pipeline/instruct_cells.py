@@ -14,7 +14,7 @@ from preceptor.pipeline.tasks import Tasks
 from preceptor.progress import Progress
 from preceptor.records import BenchmarkScores, Instruction, instructions_hash
 from preceptor.store.results import ResultsBook
-from preceptor.store.stages import identity
+from preceptor.store.stages import identity, made_by
 
 if TYPE_CHECKING:
     from preceptor.evaluate.judging import TextJudge
@@ -116,6 +116,7 @@ def train_identity(state: InstructRun, cell: Cell) -> str:
     keys = None if cell.tuned else {"method", "virtual_tokens", "max_length", "dtype"}
     inputs = {
         "model": cell.student.model,
+        **made_by(cell.student.model),
         "form": cell.student.form,
         "settings": cell.settings.deciding(keys),
         "sources": {

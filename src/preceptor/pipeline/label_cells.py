@@ -16,7 +16,7 @@ from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.progress import Progress
 from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
 from preceptor.store.results import ResultsBook
-from preceptor.store.stages import Stage, identity, read_json, write_json
+from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import read_predictions, write_predictions
 
 VERSIONS = {"train": 1, "evaluate": 1}
@@ -111,6 +111,7 @@ def train_stage(state: Run, cell: Cell) -> Stage:
     dataset, task = state.datasets[cell.setting], state.datasets[cell.setting].task
     inputs = {
         "model": cell.student.model,
+        **made_by(cell.student.model),
         "head": cell.student.head,
         # Of the untrained student only how long its prompts may be and how it computes.
         "settings": cell.settings.deciding(None if cell.arm else SETTINGS_OF_UNTRAINED),

@@ -25,7 +25,7 @@ from preceptor.pipeline.deadline import Deadline
 from preceptor.progress import Progress
 from preceptor.records import Agreement, Estimate, Example, Judgement, LabellerCheck, Sampling, fingerprint
 from preceptor.store.ledger import Ledger
-from preceptor.store.stages import Stage, identity, read_json, write_json
+from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import write_rows
 from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.base import Teacher
@@ -180,6 +180,7 @@ class Opinions:
                         self.version,
                         {
                             "model": student.model,
+                            **made_by(student.model),
                             "head": student.head,
                             "settings": settings.deciding(),
                             "task": asdict(self.dataset.task),

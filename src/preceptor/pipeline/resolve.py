@@ -6,10 +6,10 @@ from typing import Any
 
 import tomli_w
 
-from preceptor.config import InstructRecipe, Recipe
+from preceptor.config import AdaptRecipe, InstructRecipe, Recipe
 
 
-def resolved(recipe: Recipe | InstructRecipe) -> str:
+def resolved(recipe: Recipe | InstructRecipe | AdaptRecipe) -> str:
     """The recipe with every default written out, as TOML. Settings without a value have no line."""
     return tomli_w.dumps(_without_none(recipe.model_dump(mode="json")))
 

@@ -1,5 +1,6 @@
 """The small frozen records that travel through every stage."""
 
+from preceptor.records.adaptation import AdaptSummary, DocumentLoss, PerplexityChange
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
 from preceptor.records.courses import Course, course_of
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
@@ -23,10 +24,12 @@ __all__ = [
     "KEEP",
     "REAL",
     "SHORT",
+    "AdaptSummary",
     "Agreement",
     "BenchmarkScores",
     "Completion",
     "Course",
+    "DocumentLoss",
     "Estimate",
     "Example",
     "Funnel",
@@ -40,6 +43,7 @@ __all__ = [
     "Message",
     "Outcome",
     "ParsedAnswer",
+    "PerplexityChange",
     "Prediction",
     "Reading",
     "Request",

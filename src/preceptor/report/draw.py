@@ -93,7 +93,7 @@ def scale(axis: Axis, *, sign: bool = False) -> Markup:
 
 
 def _tick(value: float, sign: bool) -> str:
-    text = f"{abs(value):.3f}".rstrip("0").ljust(3, "0") if value else "0"
+    text = f"{abs(value):.3f}".rstrip("0").ljust(3, "0").removesuffix(".") if value else "0"
     return ("−" if value < 0 else "+" if sign and value > 0 else "") + text
 
 

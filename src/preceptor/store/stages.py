@@ -67,6 +67,19 @@ class Stage:
                 shutil.rmtree(fresh, ignore_errors=True)
 
 
+def made_by(model: str) -> dict[str, str]:
+    """The identity of the run that made a model, where `model` is a folder that a run made; else nothing.
+
+    It belongs to the identity of whatever is made from the model: made anew, the folder keeps its name.
+    """
+    try:
+        mark = json.loads((Path(model).expanduser() / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # no such folder, no mark, or a ~ that means nobody
+        return {}
+    found = mark.get("identity") if isinstance(mark, dict) else None
+    return {"made_by": found} if isinstance(found, str) else {}
+
+
 def identity(version: int, inputs: Mapping[str, Any]) -> str:
     """Identity of a stage: `version` is that of its code, `inputs` all that can change its result."""
     return content_hash({"version": version, **inputs})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from preceptor.config import TeacherSettings
 from preceptor.errors import TeacherError, UnsupportedSettingError
 from preceptor.records import Completion, Request, Sampling
+from preceptor.store.stages import made_by
 from preceptor.teachers.base import Answer, Control
 from preceptor.teachers.budget import Reservation
 
@@ -37,6 +38,7 @@ class LocalTeacher:
 
     def __init__(self, settings: TeacherSettings) -> None:
         self._settings = settings
+        self._known_as = ":".join([settings.model, *made_by(settings.model).values()])
         self._loaded: Loaded | None = None
 
     @property
@@ -50,8 +52,8 @@ class LocalTeacher:
         return ACCEPTS
 
     def key(self, request: Request) -> str:
-        """Hash of the request: item and draw are part of the noise."""
-        return request.key(self.name)
+        """Hash of the request (item and draw are part of the noise) and of what made the model, where a run did."""
+        return request.key(self._known_as)
 
     def answer(self, requests: Iterable[Request], control: Control | None = None) -> Iterator[Sequence[Answer]]:
         """Answer in chunks of prompts of similar length; a chunk is a group.
