@@ -1,6 +1,7 @@
 """The small frozen records that travel through every stage."""
 
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
+from preceptor.records.comparing import Comparison, SeedPair
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
 from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
 from preceptor.records.hashing import content_hash
@@ -14,7 +15,19 @@ from preceptor.records.measures import (
     Response,
     TasksFunnel,
 )
-from preceptor.records.scores import Estimate, Interval, Outcome, ParsedAnswer, Prediction, Row, Score
+from preceptor.records.scores import (
+    Calibration,
+    Corrected,
+    Estimate,
+    Interval,
+    Outcome,
+    ParsedAnswer,
+    Prediction,
+    ReliabilityBin,
+    Row,
+    Score,
+    SeedAgreement,
+)
 
 __all__ = [
     "CATEGORIES",
@@ -23,7 +36,10 @@ __all__ = [
     "SHORT",
     "Agreement",
     "BenchmarkScores",
+    "Calibration",
+    "Comparison",
     "Completion",
+    "Corrected",
     "Estimate",
     "Example",
     "Funnel",
@@ -39,6 +55,7 @@ __all__ = [
     "ParsedAnswer",
     "Prediction",
     "Reading",
+    "ReliabilityBin",
     "Request",
     "Response",
     "Row",
@@ -46,6 +63,8 @@ __all__ = [
     "Sample",
     "Sampling",
     "Score",
+    "SeedAgreement",
+    "SeedPair",
     "Source",
     "Spend",
     "TasksFunnel",

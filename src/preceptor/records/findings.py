@@ -140,3 +140,6 @@ class RunSummary:
     """The resolved recipe as TOML."""
     command: str
     """The command that reruns it."""
+    shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Setting -> test item that shares its context with another -> number of the context. Settings without any are
+    left out."""
