@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -224,6 +225,45 @@ def test_a_book_of_results_takes_the_place_of_the_folders(
     data = tmp_path / "first" / "data" / "default"
     items = [e for part in ("train", "test") for e in read_examples(data / f"{part}.parquet")]
     assert not any(text in texts for item in items for text in item.fields.values())
+
+
+def test_answers_to_validation_items_correct_the_label_prior_and_old_folders_stay_valid(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in job.summary.rows if row.kind in ("arm", "untrained")]
+    assert rows
+    for row in rows:
+        assert row.calibration is not None
+        assert row.calibration.corrected is not None
+        assert row.calibration.corrected.n == sum(job.summary.counts["validation"].values())
+        assert (row.agreement is not None) == (row.kind == "arm")
+        assert set(row.recall_intervals) == set(row.recall)
+    copy = tmp_path / "run"
+    shutil.copytree(job.folder, copy)
+    for folder in copy.glob("evaluate/*/*/*/seed-*"):  # as an older version left it
+        (folder / "validation.parquet").unlink()
+        (folder / "evaluated.json").write_text(json.dumps({"cut_prompts": 0}))
+    forbid_teacher(monkeypatch)
+    before = marks(copy)
+    summary = go(check_recipe(job.raw, "test"), copy)
+    assert marks(copy) == before
+    for old, new in zip(summary.rows, job.summary.rows, strict=True):
+        calibration = new.calibration and dataclasses.replace(new.calibration, corrected=None)
+        assert old == dataclasses.replace(new, calibration=calibration)
+
+
+def test_arms_of_a_finished_run_are_compared_and_agree_with_its_report(job: Job, preceptor: Any) -> None:
+    said = preceptor("compare", str(job.folder), "--json", "--resamples", "100")
+    assert said.status == 0
+    found = {(c["baseline"], c["arm"]): c for c in json.loads(said.out)["comparisons"]}
+    assert set(found) == {(f"{m}, none", f"{m}, {a}") for m in ("bert", "llama") for a in ("rewrite", "combined")}
+    for row in job.summary.rows:
+        if row.kind == "arm" and row.arm != "none":
+            one = found[f"{row.student}, none", f"{row.student}, {row.arm}"]
+            assert row.gain_accuracy is not None
+            assert one["gain_accuracy"]["value"] == row.gain_accuracy.value
+            assert one["gain_accuracy"]["interval"]["low"] == row.gain_accuracy.interval.low  # type: ignore[union-attr]
+            assert len(one["pairs"]) == 2
 
 
 def test_a_book_of_other_inputs_is_not_believed(tmp_path: Path, demo_models: dict[str, Path]) -> None:

@@ -165,6 +165,7 @@ def evaluate(state: Run, cell: Cell) -> None:
             "cut_prompts": done.cut_prompts,
             "cell": _described(state, cell),
             "gold": [prediction.gold for prediction in done.predictions],
+            "shared_contexts": shared_of(state, cell.setting),
             "validation": _kept_validation(state, cell, done.validation),
         }
         state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
@@ -230,6 +231,13 @@ def _in_folders(state: Run, cell: Cell) -> Found:
         evaluated["cut_prompts"],
         read_predictions(folder / VALIDATION) if same else (),
     )
+
+
+def shared_of(state: Run, setting: str) -> dict[str, int]:
+    """Test items of a setting that share a context, and its number."""
+    from preceptor.evaluate.contexts import shared_contexts
+
+    return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
 
 
 def _described(state: Run, cell: Cell) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from preceptor.pipeline.label_cells import Cell, Run, cells, found
+from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
 from preceptor.pipeline.resolve import resolved
 from preceptor.records import Row, RunSummary, content_hash
 from preceptor.report.build import build
@@ -30,7 +30,7 @@ def report(state: Run) -> RunSummary:
         labels=some.task.labels,
         counts={name: dict(Counter(e.label for e in part)) for name, part in some.parts.items()},
         rows=tuple(rows),
-        shared_contexts={name: shared for name in state.datasets if (shared := _shared(state, name))},
+        shared_contexts={name: shared for name in state.datasets if (shared := shared_of(state, name))},
         funnels=tuple(state.funnels),
         samples=tuple(state.samples),
         spend=state.spend,
@@ -81,13 +81,6 @@ def _rows(state: Run, setting: str) -> list[Row]:
                 validation={cell.seed: one.validation for cell, one in zip(members, known, strict=True)},
             )
         )
-    clusters = clusters_of([item.id for item in dataset.test], _shared(state, setting))
+    clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
     return references + result_rows(measured, references[0], labels, settings, clusters)
-
-
-def _shared(state: Run, setting: str) -> dict[str, int]:
-    """Test items that share a context, and its number."""
-    from preceptor.evaluate.contexts import shared_contexts
-
-    return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
