@@ -176,7 +176,8 @@ def compare(
     import json
     from dataclasses import asdict
 
-    from preceptor.pipeline.compare import Chosen, compare_runs, pubmedqa_reference
+    from preceptor.pipeline.compare import Chosen, compare_runs
+    from preceptor.pipeline.compare_sources import pubmedqa_reference
     from preceptor.report.comparison import build_comparison, compare_sentences, compare_table
 
     only = [tuple(given.split(",")) if given else () for given in (students, arms, settings)]

@@ -24,6 +24,7 @@ import killed_runs
 from preceptor import cli
 from preceptor.config import Recipe, check_recipe, load_recipe
 from preceptor.pipeline import labels as pipeline
+from preceptor.pipeline.compare import compare_runs
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
 from preceptor.store.stages import MARK, read_json
@@ -221,6 +222,14 @@ def test_a_book_of_results_takes_the_place_of_the_folders(
     assert [(r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in again.rows] == [
         (r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in first.rows
     ]
+    for one, other in zip(again.rows, first.rows, strict=True):  # probabilities are kept with five decimals
+        assert (one.calibration is None) == (other.calibration is None)
+        if one.calibration is not None and other.calibration is not None:
+            assert one.calibration.brier.value == pytest.approx(other.calibration.brier.value, abs=1e-4)
+            assert one.calibration.corrected is not None
+    found = compare_runs([tmp_path / "first", tmp_path / "book"], resamples=100)
+    assert {(c.gain_accuracy.value, c.p, c.setting) for c in found.comparisons} == {(0.0, 1.0, "default")}
+    assert len(found.comparisons) == 3  # both students, and the untrained one
     texts = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "book").iterdir())
     data = tmp_path / "first" / "data" / "default"
     items = [e for part in ("train", "test") for e in read_examples(data / f"{part}.parquet")]
