@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from preceptor.errors import DataError
 from preceptor.evaluate.compare import exact_flips, exact_mcnemar
-from preceptor.evaluate.power import discordance, seed_variance, smallest_detectable
+from preceptor.evaluate.power import SeedVariance, discordance, seed_variance, smallest_detectable
+from preceptor.evaluate.statistics import paired_gain
 
 
 @pytest.mark.parametrize(("psi", "points"), [(0.10, 4.0), (0.15, 4.8), (0.20, 5.6), (0.30, 6.9)])
@@ -38,19 +40,38 @@ def test_the_promised_power_is_kept_by_the_exact_test() -> None:
     assert np.mean([exact_mcnemar(int(lost), int(won)) < 0.05 for won, lost, _ in null]) <= 0.06
 
 
-def test_several_seeds_find_smaller_gaps_and_the_test_over_seeds_finds_them() -> None:
-    rng, n, seeds = np.random.default_rng(2), 300, 3
-    gap, found, psis = 0.06, 0, []
-    for _ in range(300):
-        base = rng.random((seeds, n)) < 0.6
-        arm = rng.random((seeds, n)) < 0.6 + gap
-        sums = arm.sum(axis=0).astype(np.int64) - base.sum(axis=0)
-        found += exact_flips(sums) < 0.05
-        psis.append(discordance(sums / seeds))
-    expected = smallest_detectable(n, float(np.mean(psis)))
-    assert expected is not None
-    assert expected == pytest.approx(0.064, abs=0.003)  # 0.112 with one seed of each
-    assert found / 300 == pytest.approx(0.75, abs=0.08)
+def sides(rng: np.random.Generator, gap: float, seeds: int, spread: float, n: int) -> list[np.ndarray]:
+    """Whether each seed of a baseline and of an arm is right: items that are hard for all, seeds that differ."""
+    ease = rng.normal(0, 1, n)
+    noise = 0.45
+    found = []
+    for shift in (0.0, gap):
+        shares = np.clip(rng.normal(0.65 + shift, spread, seeds), 0.01, 0.99)
+        bounds = math.hypot(1, noise) * norm.ppf(shares)
+        found.append(ease + rng.normal(0, noise, (seeds, n)) < bounds[:, None])
+    return found
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 0.01), (5, 0.01), (3, 0.03)])
+def test_the_promised_power_holds_for_what_counts_as_found(seeds: int, spread: float) -> None:
+    """Both the exact test and the interval must say so."""
+    n, rng, gold = 400, np.random.default_rng(2), np.zeros(400, dtype=int)
+
+    def known(base: np.ndarray, arm: np.ndarray) -> float:
+        both = seed_variance(base.astype(float)).plus(seed_variance(arm.astype(float)))
+        gap = smallest_detectable(n, discordance(arm.mean(axis=0) - base.mean(axis=0)), both)
+        assert gap is not None
+        return gap
+
+    gap = float(np.mean([known(*sides(rng, 0.05, seeds, spread, n)) for _ in range(60)]))
+    trials, found = 150, 0
+    for trial in range(trials):
+        base, arm = sides(rng, gap, seeds, spread, n)
+        interval = paired_gain(gold, np.where(arm, 0, 1), np.where(base, 0, 1), 2, 200, trial).accuracy.interval
+        assert interval is not None
+        p = exact_flips(arm.sum(axis=0).astype(np.int64) - base.sum(axis=0))
+        found += p < 0.05 and interval.low > 0
+    assert 0.70 <= found / trials <= 0.92
 
 
 def test_the_variance_of_seeds_is_found_beside_the_noise_of_items() -> None:
@@ -58,15 +79,26 @@ def test_the_variance_of_seeds_is_found_beside_the_noise_of_items() -> None:
     apart, alike = [], []
     for _ in range(200):
         accuracies = rng.normal(0.6, 0.05, 5)[:, None]
-        apart.append(seed_variance((rng.random((5, 400)) < accuracies).astype(float)))
-        alike.append(seed_variance((rng.random((5, 400)) < 0.6).astype(float)))
-    assert np.mean(apart) == pytest.approx(0.05**2, rel=0.15)
-    assert np.mean(alike) < 0.1 * 0.05**2
-    assert seed_variance(np.ones((1, 50))) == 0.0
-    fewer, more = smallest_detectable(500, 0.15, 0.05**2 / 3), smallest_detectable(500, 0.15)
-    assert fewer is not None
-    assert more is not None
-    assert fewer > 1.5 * more
+        apart.append(seed_variance((rng.random((5, 400)) < accuracies).astype(float)).true)
+        alike.append(seed_variance((rng.random((5, 400)) < 0.6).astype(float)).true)
+    assert np.mean(apart) == pytest.approx(0.05**2 / 5, rel=0.15)
+    assert np.mean(alike) < 0.1 * 0.05**2 / 5
+    said = (rng.random((4, 400)) < 0.6).astype(float)
+    # What the bootstrap makes of it: of one side alone, and against one that is always right.
+    gold, always = np.zeros(400, dtype=int), np.zeros((1, 400), dtype=int)
+    interval = paired_gain(gold, np.where(said == 1, 0, 1), always, 2, 20_000, 0).accuracy.interval
+    assert interval is not None
+    half = 1.96 * np.sqrt(np.var(said.mean(axis=0)) / 400 + seed_variance(said).drawn)
+    assert (interval.high - interval.low) / 2 == pytest.approx(half, rel=0.04)
+    assert seed_variance(np.ones((1, 50))) == (0.0, 0.0)
+    wide = smallest_detectable(500, 0.15, SeedVariance(0.05**2 / 3, 0.05**2 / 5))
+    narrow = smallest_detectable(500, 0.15)
+    assert wide is not None
+    assert narrow is not None
+    assert wide > 1.5 * narrow
+    stricter = smallest_detectable(500, 0.15, level=0.01)
+    assert stricter is not None
+    assert stricter > 1.1 * narrow
 
 
 def test_where_nothing_varies_there_is_no_result() -> None:

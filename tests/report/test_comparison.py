@@ -59,6 +59,8 @@ def test_gains_families_contexts_and_single_seeds_are_said() -> None:
     assert "a gap under 4.9 points, under 5.5 among 2 comparisons cannot be told from noise (reasoning-free" in said[2]
     assert said[3].startswith("With 500 items of 100 contexts and 1 against 5 seeds a gap")
     assert said[-1].startswith("Where one side has a single seed")
+    few = compare_sentences([replace(gain, arm_seeds=1)])[0]
+    assert "is a gain beyond noise of items (exact" in few  # how much training varies nobody knows
     assert "is a loss" in compare_sentences([replace(gain, verdict="loss")])[0]
 
 

@@ -17,7 +17,10 @@ Items that share a context change sign together.
 This p speaks of other items, for these students. Other seeds are in the interval of the gain: the bootstrap over items
 and seeds (`statistics.paired_gain`). A gap counts as a gain or loss only where both agree: p after Holm's correction
 below .05, and an interval that leaves out 0 (the rule of "When +1% is not enough", arXiv 2511.19794, which pairs a
-bootstrap interval with a sign-flip test; here the flips are exact).
+bootstrap interval with a sign-flip test; here the flips are exact). Neither alone would do: where seeds differ by a
+standard deviation of 3 points and both sides are equally good, the test over 500 items alone calls two sides of 3 seeds
+different in 44 of 100 comparisons, both together in 11, and with 5 seeds in 43 and 5 (`bench/comparisons.py`). With a
+single seed there is nothing to see this by, and 40 of 100 are called different.
 """
 # ruff: noqa: N803, N806 - array names end in the letters of their dimensions
 
@@ -164,10 +167,10 @@ def _compare_pair(baseline: Contender, arm: Contender, resamples: int, seed: int
     # Whole numbers, so that equal differences are equal: shares of 3 and 5 seeds are not.
     counted_I = right_ours_SI.sum(axis=0) * len(right_theirs_SI) - right_theirs_SI.sum(axis=0) * len(right_ours_SI)
     psi = discordance(counted_I / (len(right_theirs_SI) * len(right_ours_SI)), clusters_I)
-    between = sum(seed_variance(side.astype(np.float64)) / len(side) for side in (right_theirs_SI, right_ours_SI))
+    seeds = seed_variance(right_theirs_SI.astype(np.float64)).plus(seed_variance(right_ours_SI.astype(np.float64)))
     contexts = len(ids) if clusters_I is None else int(clusters_I.max()) + 1
     detectable = [
-        smallest_detectable(len(ids), psi, between, contexts=contexts, level=level) if contexts > 1 else None
+        smallest_detectable(len(ids), psi, seeds, contexts=contexts, level=level) if contexts > 1 else None
         for level in (LEVEL, LEVEL / family)
     ]
     sums_G = counted_I if clusters_I is None else np.bincount(clusters_I, weights=counted_I).astype(np.int64)

@@ -52,8 +52,8 @@ class Comparison:
     p_holm: float | None
     """The same after Holm's correction over all comparisons made together."""
     detectable: float | None
-    """Smallest gap in accuracy that is found with 80 % power at level .05, given these items, seeds and this
-    discordance; None when both sides gave the same answers, or there is no result."""
+    """Smallest gap in accuracy that is found, by test and interval, with 80 % power at level .05, given these items,
+    these seeds' variance and this discordance; None when both sides gave the same answers, or there is no result."""
     detectable_in_family: float | None
     """The same at .05 divided by the number of comparisons, the first step of Holm's correction."""
     verdict: str

@@ -101,6 +101,8 @@ def _said(one: Comparison, family: int) -> str:
         return f"{title(one)}: no result, {few}."
     line = f"{title(one)}: {one.arm_accuracy.value:.3f} against {one.baseline_accuracy.value:.3f}; the difference "
     line += f"{_estimate(one.gain_accuracy, '+')} {VERDICTS[one.verdict]}"
+    if min(one.baseline_seeds, one.arm_seeds) < 2 and one.verdict != "noise":
+        line += " of items"
     p = f"exact McNemar over all seeds p {p_value(one.p)}"
     line += f" ({p}{f', {p_value(one.p_holm)} after Holm over {family} comparisons' if family > 1 else ''})"
     if one.verdict == "noise" and one.p_holm is not None and one.p_holm < _LEVEL:
