@@ -205,3 +205,17 @@ def test_what_is_not_the_same_is_refused_in_one_sentence() -> None:
     assert "holds no predictions" in refused(base, replace(arm, runs={1: []}))
     twice = replace(arm, runs={s: [*run, run[0]] for s, run in arm.runs.items()})
     assert "answers the item '0' twice" in refused(base, twice)
+
+
+def test_a_gain_alone_may_be_none_among_many_comparisons() -> None:
+    golds = golds_of(200)
+    base = contender(golds, [golds])
+    worse = golds.copy()
+    worse[:8] = (golds[:8] + 1) % 3
+    pair = (base, contender(golds, [worse], "rewrite"))
+    alone, among = compare([pair], 500)[0], compare([pair] * 10, 500)[0]
+    assert (alone.pairs[0].lost, alone.pairs[0].won) == (8, 0)
+    assert alone.verdict == "loss"
+    assert among.gain_accuracy == alone.gain_accuracy  # the interval leaves out 0 all the same
+    assert among.p_holm == pytest.approx(10 * 2 / 2**8)
+    assert among.verdict == "noise"

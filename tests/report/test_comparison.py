@@ -40,6 +40,10 @@ def test_a_sentence_says_which_gap_could_have_been_found() -> None:
     ]
     wide = replace(ONE, p=0.01, p_holm=0.02)
     assert compare_sentences([wide])[0].endswith("p 0.0100), since other seeds might turn it.")
+    many = replace(ONE, p=0.02, p_holm=0.08)
+    assert compare_sentences([many] * 4)[0].endswith(
+        "0.0800 after Holm over 4 comparisons), since one in so many is not rare."
+    )
 
 
 def test_gains_families_contexts_and_single_seeds_are_said() -> None:

@@ -105,8 +105,9 @@ def _said(one: Comparison, family: int) -> str:
         line += " of items"
     p = f"exact McNemar over all seeds p {p_value(one.p)}"
     line += f" ({p}{f', {p_value(one.p_holm)} after Holm over {family} comparisons' if family > 1 else ''})"
-    if one.verdict == "noise" and one.p_holm is not None and one.p_holm < _LEVEL:
-        line += ", since other seeds might turn it"
+    if one.verdict == "noise" and one.p is not None and one.p < _LEVEL:
+        among = one.p_holm is None or one.p_holm >= _LEVEL
+        line += ", since one in so many is not rare" if among else ", since other seeds might turn it"
     return f"{line}."
 
 
