@@ -197,3 +197,19 @@ def test_the_bench_of_objectives_measures_each_promise_and_trains_nothing_twice(
     bench.main(options)
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert again["cells"] == first["cells"]
+
+
+def test_the_quick_bench_of_comparisons_ends_with_its_figures() -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "comparisons.py"), "--quick"], capture_output=True, text=True, timeout=200
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert len(line["lines"]) == 18
+    for one in line["lines"]:
+        assert one["by_both"] <= min(one["by_test"], one["by_interval"])
+        assert 0.02 < one["detectable"] < 0.12
+    assert sum(one["by_both"] for one in line["lines"] if one["gap"]) > 4 * sum(
+        one["by_both"] for one in line["lines"] if not one["gap"]
+    )

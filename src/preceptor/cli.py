@@ -164,6 +164,52 @@ def score(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Runs' folders, results.json, folders or files of `results`, or files of predictions."),
+    ],
+    students: Annotated[str | None, typer.Option(help="Only these students, with commas between.")] = None,
+    arms: Annotated[str | None, typer.Option(help="Only these arms, with commas between.")] = None,
+    settings: Annotated[str | None, typer.Option(help="Only these data settings, with commas between.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The arm that others are compared with. Default: none, or its like in the first run."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="PubMedQA's folder or file, where only answers are given and no run.")
+    ] = None,
+    split: Annotated[Literal["official", "paper"], typer.Option(help="With --data: which test items.")] = "official",
+    parser: Annotated[Literal["strict", "paper"], typer.Option(help="How texts are read.")] = "strict",
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
+    html: Annotated[Path | None, typer.Option(help="Also write a page.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare runs or arms on the same items: exact McNemar, paired bootstrap, Holm, the smallest gap to be found."""
+    import json
+    from dataclasses import asdict
+
+    from preceptor.pipeline.compare import Chosen, compare_runs
+    from preceptor.pipeline.compare_sources import pubmedqa_reference
+    from preceptor.report.comparison import build_comparison, compare_sentences, compare_table
+
+    only = [tuple(given.split(",")) if given else () for given in (students, arms, settings)]
+    chosen = Chosen(only[0], only[1], only[2], baseline)
+    reference = pubmedqa_reference(data, split) if data is not None else None
+    found = compare_runs(runs, chosen, reference=reference, parser=parser, resamples=resamples, seed=seed)
+    if as_json:
+        typer.echo(json.dumps({"comparisons": [asdict(c) for c in found.comparisons], "notes": found.notes}, indent=2))
+    else:
+        for line in (compare_table(found.comparisons), *compare_sentences(found.comparisons), *found.notes):
+            typer.echo(line)
+    if html is not None:
+        command = shlex.join(["preceptor", "compare", *sys.argv[2:]])
+        page = build_comparison(found.comparisons, found.notes, command, html)
+        typer.echo(f"Page: {page.resolve()}", err=as_json)
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has, and what is missing with the line that installs it. Shows no key's value."""
     from preceptor.doctor import examine

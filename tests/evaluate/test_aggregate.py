@@ -379,3 +379,9 @@ def test_memory_does_not_grow_with_resamples_times_items(monkeypatch: pytest.Mon
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10e6  # all weights at once: 40 MB
+
+
+def test_the_accuracy_of_a_single_item_has_no_interval() -> None:
+    found = estimate([Measure("accuracy", "mean", ((1.0, 1.0),))], 100, 0)
+    assert found is not None
+    assert (found.value, found.interval) == (1.0, None)

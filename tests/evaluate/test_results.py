@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from preceptor.config import EvaluateSettings
 from preceptor.evaluate.results import Measured, reference_rows, result_rows, submission_row
+from preceptor.evaluate.statistics import wilson
 from preceptor.records import Example, Outcome, Prediction
 
 LABELS = ("yes", "no", "maybe")
@@ -74,3 +76,45 @@ def test_answers_without_a_label_are_wrong_and_counted() -> None:
     assert row.accuracy.value == pytest.approx(0.5)
     assert row.outcomes["unparsed"] == 50
     assert row.confusion["yes"]["none"] == 50
+
+
+def test_rows_hold_recall_intervals_calibration_and_agreement() -> None:
+    sure = [replace(p, probabilities=tuple(0.8 if x == p.label else 0.1 for x in LABELS)) for p in said(GOLDS)]
+    other = [replace(p, label="yes", probabilities=(0.8, 0.1, 0.1)) for p in sure]
+    validation = {1: sure[::5], 2: sure[::5]}
+    entry = Measured("s", "a", "none", "m", {1: sure, 2: other}, [fit(0)], validation=validation)
+    floor = reference_rows("s", items(), LABELS, SETTINGS)[0]
+    row = result_rows([entry], floor, LABELS, SETTINGS)[0]
+    assert row.calibration is not None
+    assert row.calibration.ece.value == pytest.approx((0.2 + 0.2) / 2)  # 80 % sure, and right in all and in 60 %
+    assert row.calibration.corrected is not None
+    assert row.agreement is not None
+    assert row.agreement.pairwise.value == pytest.approx(0.6)
+    assert set(row.recall_intervals) == set(LABELS)
+    alone = result_rows([replace(entry, runs={1: sure}, validation={})], floor, LABELS, SETTINGS)[0]
+    assert alone.agreement is None
+    assert alone.calibration is not None
+    assert alone.calibration.corrected is None
+    assert alone.recall_intervals["maybe"] == wilson(10, 10)
+    assert (floor.calibration, floor.agreement) == (None, None)
+
+
+def test_intervals_of_items_that_share_contexts_are_those_of_contexts() -> None:
+    runs = {1: said(["yes"] * 100), 2: said(GOLDS[:80] + ["yes"] * 20)}
+    entries = [Measured("s", "a", arm, "m", runs, [fit(0)]) for arm in ("none", "rewrite")]
+    clusters = [number // 5 for number in range(100)]
+    floor = reference_rows("s", items(), LABELS, SETTINGS, clusters)[0]
+    assert floor.accuracy is not None
+    assert floor.accuracy.interval is not None
+    assert floor.accuracy.interval.method == "bootstrap of whole contexts"  # Wilson's takes items for independent
+    for row in result_rows(entries, floor, LABELS, SETTINGS, clusters):
+        for estimate in (row.accuracy, row.macro_f1, *([row.gain_accuracy] if row.arm == "rewrite" else [])):
+            assert estimate is not None
+            assert estimate.interval is not None
+            assert estimate.interval.method == "bootstrap of whole contexts"
+
+
+def test_a_single_item_is_no_result() -> None:
+    row = submission_row(said(GOLDS)[:1], LABELS, SETTINGS)
+    assert row.accuracy is not None
+    assert (row.accuracy.interval, row.recall_intervals) == (None, {"yes": None})

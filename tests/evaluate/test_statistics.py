@@ -273,3 +273,97 @@ def test_predictions_become_label_numbers() -> None:
         index_predictions([first, second[::-1]], LABELS)
     with pytest.raises(DataError, match="'perhaps' is not one of the labels"):
         index_predictions([[Prediction("a", "no", "perhaps")]], LABELS)
+
+
+PINNED = [(0.605556, 0.780694), (0.599168, 0.788328), (-0.072222, 0.18625), (-0.052979, 0.261077)]
+
+
+def test_figures_of_finished_reports_stay_as_they_were() -> None:
+    """Ends of intervals that the first release printed, so that a finished run says the same again."""
+    golds = gold(60)
+    arm, baseline = guesses(golds, 0.6, 3, 1), guesses(golds, 0.5, 2, 2)
+    plain, gain = bootstrap(golds, arm, 3, 500, 7), paired_gain(golds, arm, baseline, 3, 500, 7)
+    ends = [interval(e) for e in (plain.accuracy, plain.macro_f1, gain.accuracy, gain.macro_f1)]
+    assert [(round(e.low, 6), round(e.high, 6)) for e in ends] == PINNED
+    alone = [i + 100 for i in range(60)]  # every item a context of its own
+    assert bootstrap(golds, arm, 3, 500, 7, clusters_I=alone) == plain
+    assert paired_gain(golds, arm, baseline, 3, 500, 7, clusters_I=alone) == gain
+
+
+def test_recall_has_the_value_of_the_score_and_an_interval() -> None:
+    golds = gold(200)
+    said = guesses(golds, 0.6, 3, 1)
+    found = bootstrap(golds, said, 3, 1000, 0)
+    for label, recall in enumerate(found.recall):
+        assert recall is not None
+        shares = (said[:, golds == label] == label).mean(axis=1)
+        assert recall.value == pytest.approx(shares.mean())
+        assert recall.sd == pytest.approx(np.std(shares, ddof=1))
+        assert interval(recall).low < recall.value < interval(recall).high
+    assert width(found.recall[2]) > 1.5 * width(found.recall[0])  # type: ignore[arg-type]  # 11 % of the items
+    assert bootstrap(np.zeros(5, dtype=int), np.zeros((1, 5), dtype=int), 2, 100, 0).recall[1] is None
+
+
+def loop_of_contexts(golds: np.ndarray, clusters: np.ndarray, arms: list[np.ndarray], resamples: int) -> np.ndarray:
+    """The textbook version: draw contexts within each stratum, draw seeds, score each draw."""
+    rng = np.random.default_rng(99)
+    members = [np.flatnonzero(clusters == number) for number in np.unique(clusters)]
+    most = [np.bincount(golds[part], minlength=3).argmax() for part in members]
+    draws = []
+    for _ in range(resamples):
+        drawn = [rng.choice(np.flatnonzero(np.array(most) == label), most.count(label)) for label in range(3)]
+        picked = np.concatenate([members[number] for number in np.concatenate(drawn)])
+        means = []
+        for arm in arms:
+            rows = arm[rng.integers(0, len(arm), len(arm))][:, picked]
+            means.append(((rows == golds[picked]).mean(), np.mean([macro_f1(golds[picked], row) for row in rows])))
+        draws.append(means)
+    return np.array(draws)
+
+
+def test_the_bootstrap_of_contexts_agrees_with_a_plain_loop() -> None:
+    golds = gold(90)
+    clusters = np.concatenate([np.arange(30), np.repeat(np.arange(30, 50), 3)])
+    arm, baseline = guesses(golds, 0.7, 2, 1), guesses(golds, 0.5, 3, 2)
+    draws = loop_of_contexts(golds, clusters, [arm, baseline], 400)
+    plain = bootstrap(golds, arm, 3, 4000, 0, clusters_I=clusters)
+    gain = paired_gain(golds, arm, baseline, 3, 4000, 0, clusters_I=clusters)
+    for found, sample in (
+        (plain.accuracy, draws[:, 0, 0]),
+        (plain.macro_f1, draws[:, 0, 1]),
+        (gain.accuracy, draws[:, 0, 0] - draws[:, 1, 0]),
+        (gain.macro_f1, draws[:, 0, 1] - draws[:, 1, 1]),
+    ):
+        low, high = np.quantile(sample, [0.025, 0.975])
+        tolerance = 0.4 * sample.std()
+        assert interval(found).low == pytest.approx(low, abs=tolerance)
+        assert interval(found).high == pytest.approx(high, abs=tolerance)
+        assert interval(found).method == "bootstrap of whole contexts"
+
+
+def test_copies_of_items_add_no_precision_when_their_context_is_known() -> None:
+    golds = gold(150)
+    said = guesses(golds, 0.6, 2, 1)
+    once = bootstrap(golds, said, 3, 2000, 0).accuracy
+    copies, clusters = np.repeat(golds, 4), np.repeat(np.arange(150), 4)
+    blind = bootstrap(copies, np.repeat(said, 4, axis=1), 3, 2000, 0).accuracy
+    aware = bootstrap(copies, np.repeat(said, 4, axis=1), 3, 2000, 0, clusters_I=clusters).accuracy
+    assert width(aware) == pytest.approx(width(once), rel=0.1)
+    assert width(blind) < 0.8 * width(once)
+    single = bootstrap(golds, said, 3, 100, 0, clusters_I=np.zeros(150)).accuracy
+    assert single.interval is None
+    with pytest.raises(DataError, match=r"Clusters of shape \(3,\) do not fit 150 items"):
+        bootstrap(golds, said, 3, 100, 0, clusters_I=[1, 2, 3])
+
+
+def test_sums_over_resamples_have_the_mean_and_spread_of_the_bootstrap() -> None:
+    golds = gold(200)
+    right = (guesses(golds, 0.6, 1, 1)[0] == golds).astype(float)
+    columns = np.stack([right, np.ones(200)], axis=1)
+    sums = statistics.resampled_sums(columns, golds, 4000, 0)
+    assert (sums[:, 1] == 200).all()
+    found = interval(bootstrap(golds, guesses(golds, 0.6, 1, 1), 3, 4000, 1).accuracy)
+    assert np.quantile(sums[:, 0] / 200, [0.025, 0.975]) == pytest.approx([found.low, found.high], abs=0.006)
+    threes = statistics.resampled_sums(columns, golds, 500, 0, np.arange(200) // 3)
+    assert np.ptp(threes[:, 1]) > 0  # the last context has two items
+    assert threes[:, 1].mean() == pytest.approx(200, abs=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -23,6 +24,7 @@ import killed_runs
 from preceptor import cli
 from preceptor.config import Recipe, check_recipe, load_recipe
 from preceptor.pipeline import labels as pipeline
+from preceptor.pipeline.compare import compare_runs
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
 from preceptor.store.stages import MARK, read_json
@@ -220,10 +222,57 @@ def test_a_book_of_results_takes_the_place_of_the_folders(
     assert [(r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in again.rows] == [
         (r.student, r.arm, r.accuracy, r.macro_f1, r.seconds) for r in first.rows
     ]
+    for one, other in zip(again.rows, first.rows, strict=True):  # probabilities are kept with five decimals
+        assert (one.calibration is None) == (other.calibration is None)
+        if one.calibration is not None and other.calibration is not None:
+            assert one.calibration.brier.value == pytest.approx(other.calibration.brier.value, abs=1e-4)
+            assert one.calibration.corrected is not None
+    found = compare_runs([tmp_path / "first", tmp_path / "book"], resamples=100)
+    assert {(c.gain_accuracy.value, c.p, c.setting) for c in found.comparisons} == {(0.0, 1.0, "default")}
+    assert len(found.comparisons) == 3  # both students, and the untrained one
     texts = "".join(path.read_text(encoding="utf-8") for path in (tmp_path / "book").iterdir())
     data = tmp_path / "first" / "data" / "default"
     items = [e for part in ("train", "test") for e in read_examples(data / f"{part}.parquet")]
     assert not any(text in texts for item in items for text in item.fields.values())
+
+
+def test_answers_to_validation_items_correct_the_label_prior_and_old_folders_stay_valid(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row for row in job.summary.rows if row.kind in ("arm", "untrained")]
+    assert rows
+    for row in rows:
+        assert row.calibration is not None
+        assert row.calibration.corrected is not None
+        assert row.calibration.corrected.n == sum(job.summary.counts["validation"].values())
+        assert (row.agreement is not None) == (row.kind == "arm")
+        assert set(row.recall_intervals) == set(row.recall)
+    copy = tmp_path / "run"
+    shutil.copytree(job.folder, copy)
+    for folder in copy.glob("evaluate/*/*/*/seed-*"):  # as an older version left it
+        (folder / "validation.parquet").unlink()
+        (folder / "evaluated.json").write_text(json.dumps({"cut_prompts": 0}))
+    forbid_teacher(monkeypatch)
+    before = marks(copy)
+    summary = go(check_recipe(job.raw, "test"), copy)
+    assert marks(copy) == before
+    for old, new in zip(summary.rows, job.summary.rows, strict=True):
+        calibration = new.calibration and dataclasses.replace(new.calibration, corrected=None)
+        assert old == dataclasses.replace(new, calibration=calibration)
+
+
+def test_arms_of_a_finished_run_are_compared_and_agree_with_its_report(job: Job, preceptor: Any) -> None:
+    said = preceptor("compare", str(job.folder), "--json", "--resamples", "100")
+    assert said.status == 0
+    found = {(c["baseline"], c["arm"]): c for c in json.loads(said.out)["comparisons"]}
+    assert set(found) == {(f"{m}, none", f"{m}, {a}") for m in ("bert", "llama") for a in ("rewrite", "combined")}
+    for row in job.summary.rows:
+        if row.kind == "arm" and row.arm != "none":
+            one = found[f"{row.student}, none", f"{row.student}, {row.arm}"]
+            assert row.gain_accuracy is not None
+            assert one["gain_accuracy"]["value"] == row.gain_accuracy.value
+            assert one["gain_accuracy"]["interval"]["low"] == row.gain_accuracy.interval.low  # type: ignore[union-attr]
+            assert len(one["pairs"]) == 2
 
 
 def test_a_book_of_other_inputs_is_not_believed(tmp_path: Path, demo_models: dict[str, Path]) -> None:

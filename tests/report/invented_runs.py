@@ -15,6 +15,8 @@ from pathlib import Path
 from preceptor.records import (
     KEEP,
     Agreement,
+    Calibration,
+    Corrected,
     Course,
     Estimate,
     Example,
@@ -22,9 +24,11 @@ from preceptor.records import (
     Interval,
     Judgement,
     LabellerCheck,
+    ReliabilityBin,
     Row,
     RunSummary,
     Sample,
+    SeedAgreement,
     Source,
     Spend,
     content_hash,
@@ -78,6 +82,44 @@ def scored(kind: str, setting: str, tables: Sequence[Mapping[str, Mapping[str, i
     return dataclasses.replace(row, **more)  # type: ignore[arg-type]
 
 
+def probabilities(accuracy: float, too_sure: float, seeds: int) -> dict[str, object]:
+    """Calibration and agreement of invented students that are too sure by `too_sure`."""
+    bins = []
+    for number, share in ((3, 0.04), (4, 0.1), (5, 0.16), (6, 0.2), (7, 0.2), (8, 0.18), (9, 0.12)):
+        sure = number / 10 + 0.05
+        right = max(0.0, sure - too_sure)
+        bins.append(
+            ReliabilityBin(
+                number / 10,
+                (number + 1) / 10,
+                round(500 * seeds * share),
+                sure,
+                right,
+                interval(right, 0.02 / share**0.5),
+            )
+        )
+    shares = dict(zip(LABELS, (0.553, 0.345, 0.102), strict=True))
+    fixed = Corrected(
+        50,
+        dict(zip(LABELS, (0.64, 0.33, 0.03), strict=True)),
+        shares,
+        Estimate(accuracy - 0.01, interval(accuracy - 0.01, 0.04), 0.012),
+        Estimate(accuracy - 0.1, interval(accuracy - 0.1, 0.05), 0.02),
+        dict(zip(LABELS, (0.74, 0.66, 0.24), strict=True)),
+    )
+    calibration = Calibration(
+        10,
+        Estimate(too_sure, interval(too_sure, 0.03), 0.01),
+        Estimate(too_sure + 0.004, interval(too_sure + 0.004, 0.03), 0.01),
+        0.034,
+        Estimate(0.51, interval(0.51, 0.05), 0.02),
+        tuple(bins),
+        fixed,
+    )
+    agreement = SeedAgreement(seeds, Estimate(0.81, interval(0.81, 0.03)), Estimate(0.63, interval(0.63, 0.05)))
+    return {"calibration": calibration, "agreement": agreement if seeds > 1 else None}
+
+
 def trained(setting: str, student: str, arm: str, recall: tuple[float, float, float], **more: object) -> Row:
     jitter = (-0.02, 0.004, 0.014)
     tables = [confusion({g: r + j for g, r in zip(LABELS, recall, strict=True)}) for j in jitter]
@@ -95,6 +137,8 @@ def trained(setting: str, student: str, arm: str, recall: tuple[float, float, fl
         generated_items=0 if arm == "none" else 61,
         steps=342,
         seconds=247.3,
+        recall_intervals={label: interval(share, 0.06) for label, share in zip(LABELS, recall, strict=True)},
+        **probabilities(0.68, 0.09 if arm == "none" else 0.05, 3),
         **more,
     )
 
@@ -351,7 +395,7 @@ def plain() -> RunSummary:
         gain_accuracy=gain(0.0, 0.012),
         gain_macro_f1=gain(0.0, 0.014),
     )
-    one = {"seeds": (7,), "seed_scores": ((7, 0.679, 0.511),), "generated_items": 0}
+    one = {"agreement": None, "seeds": (7,), "seed_scores": ((7, 0.679, 0.511),), "generated_items": 0}
     rows = [dataclasses.replace(row, **one) for row in (base, helped)]  # type: ignore[arg-type]
     for number, row in enumerate(rows):
         assert row.accuracy is not None

@@ -12,14 +12,17 @@ import tempfile
 import threading
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from invented_instruct import full_instruct, hostile_instruct, noise_only, only_tasks, wide_instruct
-from invented_runs import full, hostile, plain, wide
+from invented_runs import LONG, full, hostile, plain, wide
+from test_comparison import ONE
 
 from preceptor.report.build import build, render
 from preceptor.report.build_instruct import build_instruct, render_instruct
+from preceptor.report.comparison import render_comparison
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH (Debian: apt-get install chromium)")
@@ -139,6 +142,26 @@ def test_a_matrix_fits_its_page_in_light_and_dark_without_a_word_on_the_console(
             grounds.append({found["ground"] for found in measured})
     assert sorted(asked) == sorted([*pages, *pages])
     assert grounds == [{"rgb(252, 252, 251)"}, {"rgb(19, 23, 27)"}] if medium == "screen" else grounds[0] == grounds[1]
+
+
+@needs_browser
+@pytest.mark.parametrize(("medium", "width"), [("screen", 390), ("screen", 1280), ("print", 690)])
+def test_a_comparison_fits_its_page_and_fetches_nothing(medium: str, width: int) -> None:
+    pages: dict[str, str] = {}
+    with serving(pages) as (address, asked):
+        lure = f"""<img src="{address}/a"><link rel="stylesheet" href="{address}/b">url({address}/c) """
+        named = [replace(ONE, arm=word, setting=word, baseline=word) for word in ("new", LONG, lure)]
+        page = render_comparison([ONE, *named], [lure], f"preceptor compare {LONG} {lure}")
+        pages["/page"] = page.replace(f"@media {medium} {{", "@media all {")
+        pages["/"] = PROBE.format(frames=f'<iframe src="/page" width="{width}"></iframe>')
+        shown = chromium("--dump-dom", f"{address}/")
+    coded = re.search(r'<pre id="out">([^<]+)</pre>', shown)
+    assert coded, "the browser did not measure the page"
+    found = json.loads(urllib.parse.unquote(coded[1]))[0]
+    assert found["elements"] > 100
+    assert found["width"] <= width, found["wide"]
+    assert not found["wide"]
+    assert sorted(asked) == ["/", "/page"]
 
 
 @needs_browser

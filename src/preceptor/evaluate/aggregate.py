@@ -103,7 +103,7 @@ def estimate(measures: Sequence[Measure], resamples: int, seed: int) -> Estimate
     if len(measures) == 1 and measures[0].name == ACCURACY and measures[0].kind == "mean":
         right, n = rows_SIK[0].sum(axis=0)
         # Of one set of answers Wilson's interval is exact enough, and has a width at 0 and 1.
-        return Estimate(value, wilson(round(right), round(n), LEVEL), sd)
+        return Estimate(value, wilson(round(right), round(n), LEVEL) if n > 1 else None, sd)
     draws_B = _resampled(kind, [rows_SIK], resamples, np.random.default_rng(seed))[0]
     return Estimate(value, _interval(draws_B, rows_SIK.shape[1]), sd)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from preceptor.config import EvaluateSettings
+from preceptor.evaluate.calibration import calibrate, estimates_of, seed_agreement
 from preceptor.evaluate.metrics import floor_predictions, human_predictions, score
-from preceptor.evaluate.statistics import bootstrap, index_predictions, paired_gain, wilson
+from preceptor.evaluate.statistics import index_predictions, paired_gain
 from preceptor.records import Estimate, Example, Prediction, Row
 
 BASELINE = "none"
@@ -30,16 +31,25 @@ class Measured:
     fits: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     """`fit.json` of each seed; none for the untrained student."""
     cut_prompts: int = 0
+    validation: Mapping[int, Sequence[Prediction]] = field(default_factory=dict)
+    """The same students' answers to validation items, by seed, where they are known."""
 
 
 def reference_rows(
-    setting: str, test: Sequence[Example], labels: Sequence[str], settings: EvaluateSettings
+    setting: str,
+    test: Sequence[Example],
+    labels: Sequence[str],
+    settings: EvaluateSettings,
+    clusters: Sequence[int] | None = None,
 ) -> list[Row]:
-    """The majority floor and, where the data records it, the human ceiling: recomputed from the items."""
-    rows = [_row("floor", setting, {0: floor_predictions(test, labels)}, labels, settings)]
+    """The majority floor and, where the data records it, the human ceiling: recomputed from the items.
+
+    `clusters`: the number of each item's context, where items share some (`contexts.clusters_of`).
+    """
+    rows = [_row("floor", setting, {0: floor_predictions(test, labels)}, labels, settings, clusters)]
     human = human_predictions(test)
     if human is not None:
-        rows.append(_row("human", setting, {0: human}, labels, settings))
+        rows.append(_row("human", setting, {0: human}, labels, settings, clusters))
     return [replace(row, seeds=(), seed_scores=()) for row in rows]
 
 
@@ -49,15 +59,22 @@ def submission_row(predictions: Sequence[Prediction], labels: Sequence[str], set
 
 
 def result_rows(
-    measured: Sequence[Measured], floor: Row, labels: Sequence[str], settings: EvaluateSettings
+    measured: Sequence[Measured],
+    floor: Row,
+    labels: Sequence[str],
+    settings: EvaluateSettings,
+    clusters: Sequence[int] | None = None,
 ) -> list[Row]:
-    """One row per student and arm of one setting, with its gain over the arm `none` of the same student."""
+    """One row per student and arm of one setting, with its gain over the arm `none` of the same student.
+
+    `clusters` as in `reference_rows`, in the order of the predictions.
+    """
     rows = []
     for entry in measured:
-        row = _row("arm" if entry.arm else "untrained", entry.setting, entry.runs, labels, settings)
+        row = _row("arm" if entry.arm else "untrained", entry.setting, entry.runs, labels, settings, clusters)
         baseline = next((m for m in measured if m.student == entry.student and m.arm == BASELINE), None)
         if baseline is not None and entry.arm and entry.arm != BASELINE:
-            gain = _gain(entry, baseline, labels, settings)
+            gain = _gain(entry, baseline, labels, settings, clusters)
             row = replace(row, gain_accuracy=gain[0], gain_macro_f1=gain[1])
         rows.append(
             replace(
@@ -72,6 +89,17 @@ def result_rows(
                 steps=_first(entry.fits, "steps"),
                 cut_prompts=entry.cut_prompts,
                 seconds=sum(f["seconds"] for f in entry.fits) / len(entry.fits) if entry.fits else 0.0,
+                calibration=calibrate(
+                    entry.runs,
+                    labels,
+                    settings.resamples,
+                    settings.interval_seed,
+                    validation=entry.validation,
+                    clusters=clusters,
+                ),
+                agreement=seed_agreement(
+                    entry.runs, labels, settings.resamples, settings.interval_seed, clusters=clusters
+                ),
             )
         )
     return rows
@@ -94,24 +122,21 @@ def _row(
     runs: Mapping[int, Sequence[Prediction]],
     labels: Sequence[str],
     settings: EvaluateSettings,
+    clusters: Sequence[int] | None = None,
 ) -> Row:
     scores = {seed: score(predictions, labels) for seed, predictions in runs.items()}
-    indices = index_predictions(list(runs.values()), labels)
-    estimates = bootstrap(*indices, len(labels), settings.resamples, settings.interval_seed)
-    accuracy = estimates.accuracy
-    if len(runs) == 1:
-        # Of one set of predictions Wilson's interval is exact enough, and has a width at 0 and 1.
-        only = next(iter(scores.values()))
-        accuracy = Estimate(accuracy.value, wilson(round(only.accuracy * only.n), only.n), accuracy.sd)
+    estimates = estimates_of(list(runs.values()), labels, settings.resamples, settings.interval_seed, clusters)
+    recalls = zip(labels, estimates.recall, strict=True)
     some = next(iter(scores.values()))
     return Row(
         kind=kind,
         setting=setting,
         seeds=tuple(runs),
         n=some.n,
-        accuracy=accuracy,
+        accuracy=estimates.accuracy,
         macro_f1=estimates.macro_f1,
         recall={label: _mean([s.recall[label] for s in scores.values()]) for label in some.recall},
+        recall_intervals={label: one.interval for label, one in recalls if one is not None},
         confusion=_added([s.confusion for s in scores.values()]),
         outcomes=dict(sum((Counter(s.outcomes) for s in scores.values()), Counter())),
         seed_scores=tuple((seed, s.accuracy, s.macro_f1) for seed, s in scores.items()),
@@ -127,9 +152,21 @@ def _added(tables: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[
 
 
 def _gain(
-    entry: Measured, baseline: Measured, labels: Sequence[str], settings: EvaluateSettings
+    entry: Measured,
+    baseline: Measured,
+    labels: Sequence[str],
+    settings: EvaluateSettings,
+    clusters: Sequence[int] | None,
 ) -> tuple[Estimate, Estimate]:
     ours = index_predictions(list(entry.runs.values()), labels)
     theirs = index_predictions(list(baseline.runs.values()), labels)
-    gain = paired_gain(ours[0], ours[1], theirs[1], len(labels), settings.resamples, settings.interval_seed)
+    gain = paired_gain(
+        ours.gold_I,
+        ours.predicted_RI,
+        theirs.predicted_RI,
+        len(labels),
+        settings.resamples,
+        settings.interval_seed,
+        clusters_I=clusters,
+    )
     return gain.accuracy, gain.macro_f1

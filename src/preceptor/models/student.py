@@ -171,7 +171,10 @@ def save(student: Trainable, folder: Path, probe: Probe) -> None:
 
 
 def save_weights(model: Any, folder: Path, **options: Any) -> None:
-    """Write adapter (or full model) as safetensors, with `options` of `save_pretrained`. Raises `StorageError` when the disk is full."""
+    """Write adapter (or full model) as safetensors, with `options` of `save_pretrained`.
+
+    Raises `StorageError` when the disk is full.
+    """
     with quiet(), warnings.catch_warnings():
         # peft looks for the base model's config by name; a built-in's name is none that it can look up.
         warnings.filterwarnings("ignore", message="Could not find a config file.*", category=UserWarning)

@@ -28,6 +28,9 @@ FIT = "fit.json"
 FEW_UPDATES = 20
 """Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
 
+VALIDATION = "validation.parquet"
+"""What the student said to the validation items, beside its predictions for the test items."""
+
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
 """Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
 
@@ -182,7 +185,13 @@ def evaluate(state: Run, cell: Cell) -> None:
         _predict(state, cell, stage)
     if state.book is not None and _in_book(state, cell) is None:
         done = _in_folders(state, cell)
-        extra = {"cut_prompts": done.cut_prompts}
+        extra = {
+            "cut_prompts": done.cut_prompts,
+            "cell": _described(state, cell),
+            "gold": [prediction.gold for prediction in done.predictions],
+            "shared_contexts": shared_of(state, cell.setting),
+            "validation": _kept_validation(state, cell, done.validation),
+        }
         state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
 
 
@@ -199,9 +208,19 @@ def _predict(state: Run, cell: Cell, stage: Stage) -> None:
         predicted = predict(
             student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
         )
+    validation: list[Prediction] = []
+    if state.recipe.evaluate.read == "likelihood":
+        # For the label prior. No part of the stage's identity: folders without it stay valid and have no correction.
+        validation = predict(
+            student, dataset.task, dataset.validation, state.recipe.evaluate, seed=cell.seed
+        ).predictions
     with stage.build() as folder:
         write_predictions(folder / "predictions.parquet", predicted.predictions)
-        write_json(folder / "evaluated.json", {"cut_prompts": predicted.cut})
+        write_predictions(folder / VALIDATION, validation)
+        write_json(
+            folder / "evaluated.json",
+            {"cut_prompts": predicted.cut, "validation": fingerprint(dataset.validation)},
+        )
 
 
 @dataclass(frozen=True)
@@ -212,6 +231,8 @@ class Found:
     fit: Mapping[str, Any] | None
     """`fit.json` of its training; None for the untrained student."""
     cut_prompts: int
+    validation: Sequence[Prediction] = ()
+    """Answers to the validation items as they are now; empty where they were not stored, or are of other items."""
 
 
 def finished(state: Run, cell: Cell) -> bool:
@@ -226,11 +247,48 @@ def found(state: Run, cell: Cell) -> Found:
 
 def _in_folders(state: Run, cell: Cell) -> Found:
     folder = evaluate_stage(state, cell).folder
+    evaluated = read_json(folder / "evaluated.json")
+    same = evaluated.get("validation") == fingerprint(state.datasets[cell.setting].validation)
     return Found(
         read_predictions(folder / "predictions.parquet"),
         read_json(train_stage(state, cell).folder / FIT) if cell.arm else None,
-        read_json(folder / "evaluated.json")["cut_prompts"],
+        evaluated["cut_prompts"],
+        read_predictions(folder / VALIDATION) if same else (),
     )
+
+
+def shared_of(state: Run, setting: str) -> dict[str, int]:
+    """Test items of a setting that share a context, and its number."""
+    from preceptor.evaluate.contexts import shared_contexts
+
+    return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
+
+
+def _described(state: Run, cell: Cell) -> dict[str, Any]:
+    """What a cell's file of results says about itself, for whoever finds it without its run."""
+    dataset = state.datasets[cell.setting]
+    return {
+        **{"task": dataset.task.name, "split": dataset.split, "labels": list(dataset.task.labels)},
+        **{"setting": cell.setting, "student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed},
+    }
+
+
+def _kept_validation(state: Run, cell: Cell, validation: Sequence[Prediction]) -> dict[str, Any]:
+    return {
+        "items": fingerprint(state.datasets[cell.setting].validation),
+        "probabilities": [[round(value, 5) for value in p.probabilities] for p in validation],
+    }
+
+
+def _read_validation(state: Run, cell: Cell, kept: Mapping[str, Any]) -> list[Prediction]:
+    dataset = state.datasets[cell.setting]
+    if kept.get("items") != fingerprint(dataset.validation):
+        return []  # of an older version, or of other items
+    labels = dataset.task.labels
+    return [
+        Prediction(item.id, item.label, labels[row.index(max(row))], probabilities=tuple(row))
+        for item, row in zip(dataset.validation, kept["probabilities"], strict=False)
+    ]
 
 
 def _in_book(state: Run, cell: Cell) -> Found | None:
@@ -245,4 +303,5 @@ def _in_book(state: Run, cell: Cell) -> Found | None:
         Prediction(name, gold[name], said, Outcome(outcome), tuple(probabilities))
         for name, said, outcome, probabilities in columns
     ]
-    return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"])
+    validation = _read_validation(state, cell, kept["extra"].get("validation", {}))
+    return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"], validation)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from preceptor.pipeline.label_cells import Cell, Run, cells, found
+from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
 from preceptor.pipeline.resolve import resolved
 from preceptor.records import Course, Row, RunSummary, content_hash, course_of
 from preceptor.report.build import build
@@ -31,6 +31,7 @@ def report(state: Run) -> RunSummary:
         labels=some.task.labels,
         counts={name: dict(Counter(e.label for e in part)) for name, part in some.parts.items()},
         rows=tuple(rows),
+        shared_contexts={name: shared for name in state.datasets if (shared := shared_of(state, name))},
         funnels=tuple(state.funnels),
         samples=tuple(state.samples),
         spend=state.spend,
@@ -64,6 +65,7 @@ def _data_provenance(state: Run) -> dict[str, Any]:
 
 
 def _rows(state: Run, setting: str) -> list[Row]:
+    from preceptor.evaluate.contexts import clusters_of
     from preceptor.evaluate.results import Measured, reference_rows, result_rows
     from preceptor.train.methods import describe
 
@@ -85,7 +87,9 @@ def _rows(state: Run, setting: str) -> list[Row]:
                 runs={cell.seed: one.predictions for cell, one in zip(members, known, strict=True)},
                 fits=[one.fit for one in known if one.fit is not None],
                 cut_prompts=known[0].cut_prompts,
+                validation={cell.seed: one.validation for cell, one in zip(members, known, strict=True)},
             )
         )
-    references = reference_rows(setting, dataset.test, labels, settings)
-    return references + result_rows(measured, references[0], labels, settings)
+    clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
+    references = reference_rows(setting, dataset.test, labels, settings, clusters)
+    return references + result_rows(measured, references[0], labels, settings, clusters)

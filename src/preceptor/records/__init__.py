@@ -2,6 +2,7 @@
 
 from preceptor.records.adaptation import AdaptSummary, DocumentLoss, PerplexityChange
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
+from preceptor.records.comparing import Comparison, SeedPair
 from preceptor.records.courses import Course, course_of
 from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
 from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
@@ -17,7 +18,19 @@ from preceptor.records.measures import (
     TasksFunnel,
 )
 from preceptor.records.prompts import VirtualTokens
-from preceptor.records.scores import Estimate, Interval, Outcome, ParsedAnswer, Prediction, Row, Score
+from preceptor.records.scores import (
+    Calibration,
+    Corrected,
+    Estimate,
+    Interval,
+    Outcome,
+    ParsedAnswer,
+    Prediction,
+    ReliabilityBin,
+    Row,
+    Score,
+    SeedAgreement,
+)
 
 __all__ = [
     "CATEGORIES",
@@ -27,7 +40,10 @@ __all__ = [
     "AdaptSummary",
     "Agreement",
     "BenchmarkScores",
+    "Calibration",
+    "Comparison",
     "Completion",
+    "Corrected",
     "Course",
     "DocumentLoss",
     "Estimate",
@@ -46,6 +62,7 @@ __all__ = [
     "PerplexityChange",
     "Prediction",
     "Reading",
+    "ReliabilityBin",
     "Request",
     "Response",
     "Row",
@@ -53,6 +70,8 @@ __all__ = [
     "Sample",
     "Sampling",
     "Score",
+    "SeedAgreement",
+    "SeedPair",
     "Source",
     "Spend",
     "TasksFunnel",

@@ -143,3 +143,6 @@ class RunSummary:
     """The command that reruns it."""
     courses: tuple[Course, ...] = ()
     """How each training went, students one after the other."""
+    shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Setting -> test item that shares its context with another -> number of the context. Settings without any are
+    left out."""

@@ -72,7 +72,7 @@ class Interval:
     high: float
     level: float = 0.95
     method: str = ""
-    """How it was computed, in a word or two: `wilson`, `bootstrap`."""
+    """How it was computed, in a word or two: `wilson`, `bootstrap`, `bootstrap of whole contexts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,71 @@ class Estimate:
     interval: Interval | None = None
     sd: float | None = None
     """Standard deviation over seeds; None with fewer than two."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Answers whose confidence lies between two bounds: how sure they were, and how often right."""
+
+    low: float
+    """Confidence from, not included; 0 is."""
+    high: float
+    """Confidence up to, included."""
+    n: int
+    """Answers of all seeds."""
+    confidence: float
+    """Mean confidence."""
+    accuracy: float
+    """Share that is right."""
+    interval: Interval | None = None
+    """Wilson's, of the share right, of so many items as one seed has here on average."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What a student scores when its preference for labels is taken out by what it says of validation items."""
+
+    n: int
+    """Validation items that the correction was made from, the least of any seed."""
+    said: Mapping[str, float]
+    """Mean probability of each label on validation items, mean over seeds."""
+    true: Mapping[str, float]
+    """Share of each label among the validation items, one item added to each label."""
+    accuracy: Estimate
+    macro_f1: Estimate
+    recall: Mapping[str, float] = field(default_factory=dict)
+    """By label, mean over seeds."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether a student's probabilities mean what they say, on the test items."""
+
+    bins: int
+    """Number of bins of both calibration errors."""
+    ece: Estimate
+    """Expected calibration error, bins of equal width; 0..1, 0 is best."""
+    ece_mass: Estimate
+    """The same with bins that hold equally many items."""
+    ece_by_chance: float
+    """What `ece` is on average, on so many items, for a student whose probabilities are perfect."""
+    brier: Estimate
+    """Brier's score over all labels; 0..2, 0 is best."""
+    reliability: tuple[ReliabilityBin, ...] = ()
+    """The bins of equal width that hold an answer, seeds pooled."""
+    corrected: Corrected | None = None
+    """None where no validation items were answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedAgreement:
+    """How alike the answers of one arm's seeds are. An answer without a label counts as an answer of its own kind."""
+
+    seeds: int
+    pairwise: Estimate
+    """Share of items that two seeds answer alike, mean over all pairs of seeds."""
+    kappa: Estimate | None
+    """Fleiss' kappa: agreement beyond what the seeds' label shares make likely; None when all always say one label."""
 
 
 @dataclass(frozen=True)
@@ -126,3 +191,9 @@ class Row:
     """Training time, mean over seeds."""
     seed_scores: tuple[tuple[int, float, float], ...] = ()
     """(seed, accuracy, macro-F1) of every trained model."""
+    recall_intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    """By label, of `recall`; None with fewer than two items of the label."""
+    calibration: Calibration | None = None
+    """None where answers have no probabilities: references, and students that generate."""
+    agreement: SeedAgreement | None = None
+    """None with fewer than two seeds."""

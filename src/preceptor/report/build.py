@@ -18,6 +18,7 @@ from preceptor.report import draw
 from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.page import Line, recorded, shown, template, total_cost
+from preceptor.report.reliability import Panel, panel
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
 from preceptor.store.stages import write_text
 
@@ -86,6 +87,8 @@ class SettingView:
     intervals: str
     """How the intervals were computed."""
     has_human: bool
+    probabilities: Panel | None = None
+    """None where no student gave probabilities and none has several seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ def _setting(summary: RunSummary, name: str) -> SettingView:
         figures=(_figure("accuracy", "Accuracy", rows), _figure("macro_f1", "Macro-F1", rows)) if rows else (),
         intervals=_interval_words(rows),
         has_human=of_kind(rows, "human") is not None,
+        probabilities=panel(rows, [row_name(row) for row in rows]),
     )
 
 
