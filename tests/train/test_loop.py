@@ -204,7 +204,10 @@ def test_the_best_state_is_kept_or_the_last(
     assert fitted.selected == (16 if rule == "last" else 5)
     assert points[5].loss < points[16].loss
     now = check(student, held_out, fitted.selected)
-    assert now == points[fitted.selected]
+    then = points[fitted.selected]
+    # Training's lean layers reorder sums; a look afterwards is through the stock ones.
+    assert now == dataclasses.replace(then, loss=now.loss)
+    assert now.loss == pytest.approx(then.loss, abs=1e-5)
 
 
 def test_with_steps_validation_is_looked_at_four_times(

@@ -47,8 +47,14 @@ def close(found: dict[str, Any], expected: dict[str, Any]) -> None:
     assert found["selected"] == expected["selected"]
     assert found["tokens"] == expected["tokens"]
     for name, values in expected["weights"].items():
-        if not name.endswith("key.bias"):  # moves no softmax: its gradient is rounding, which Adam blows up
-            assert found["weights"][name] == pytest.approx(values, abs=3e-4), name
+        # The bias of keys moves no softmax: its gradient is rounding, which Adam blows up. GPT-2 has it as the middle
+        # third of one bias.
+        kept = slice(0)
+        if name.endswith("c_attn.bias"):
+            kept = slice(len(values) // 3)
+        elif not name.endswith("key.bias"):
+            kept = slice(None)
+        assert found["weights"][name][kept] == pytest.approx(values[kept], abs=3e-4), name
 
 
 @pytest.mark.parametrize("processes", ["ddp", "fsdp"])

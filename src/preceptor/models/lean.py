@@ -9,8 +9,8 @@ gradient needs and computes the rest again:
     gated MLP      h = silu(g) u, keeps g and u
     attention      softmax(q k' / sqrt(d)) v row by row of the batch, keeps q, k and v        after Dao et al. 2022
 
-`lean` puts them into a model for the time of a training; saved weights and all other uses are those of the stock model.
-Modules that are not recognised stay as they are.
+`lean_training` puts them into a model for the time of a training; saved weights and all other uses are those of the
+stock model. Modules that are not recognised stay as they are.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from transformers.masking_utils import eager_mask
 
 ATTENTION = "preceptor_rows"
 """Name under which transformers knows `attention`."""
+PLAIN_ATTENTION = frozenset({"bert", "biogpt", "gpt2", "llama", "mistral", "qwen2", "qwen3"})
+"""Architectures whose attention is scores, mask, softmax and values, and nothing more (no cap, no sinks)."""
 BLOCK = 128
 """Queries of one row that go through attention together."""
 
@@ -169,6 +171,21 @@ def attention(
 
 AttentionInterface.register(ATTENTION, attention)
 AttentionMaskInterface.register(ATTENTION, eager_mask)
+
+
+@contextlib.contextmanager
+def lean_training(model: Any, base: Any) -> Iterator[None]:
+    """Lean layers in `model`, the base model `base` or a peft model around it; on a CPU lean attention, too."""
+    usual = base.config._attn_implementation
+    rows = base.device.type == "cpu" and usual == "sdpa" and base.config.model_type in PLAIN_ATTENTION
+    with lean(model):
+        if rows:
+            base.set_attn_implementation(ATTENTION)
+        try:
+            yield
+        finally:
+            if rows:
+                base.set_attn_implementation(usual)
 
 
 @contextlib.contextmanager

@@ -19,11 +19,14 @@ from preceptor.store.results import ResultsBook
 from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import read_predictions, write_predictions
 
-VERSIONS = {"train": 1, "evaluate": 1}
+VERSIONS = {"train": 2, "evaluate": 1}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
 
 FIT = "fit.json"
 """What training did, in a cell's folder of weights. (train/cell.py writes it, and importing that would load torch.)"""
+
+TRUNK = "trunk"
+"""Folder beside the students' own with what enters the trained layers (`train.last_layers`). It may be deleted."""
 
 FEW_UPDATES = 20
 """Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
@@ -152,6 +155,7 @@ def train(state: Run, cell: Cell) -> None:
             on_start=lambda items, steps: state.progress.say(f"train: {cell.words}: {updates(items, steps)}"),
             upkeep=accompany(stage, cell.settings, names, state.folder, state.deadline, state.progress, advance),
             taught=thoughts,
+            trunk=state.folder / "train" / TRUNK,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from preceptor.config import StudentSettings, TrainSettings
 from preceptor.data.base import Task, marked
 from preceptor.models.load import head_of
 from preceptor.models.student import Probe, Student, open_student, save
+from preceptor.models.trunk import Trunk
 from preceptor.records import Example
 from preceptor.store.stages import write_json
 from preceptor.train.batches import count_steps, fitted_items, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved, with_tokens
 from preceptor.train.objectives import equipped, fit
-from preceptor.train.parallel import together
+from preceptor.train.parallel import team, together
 from preceptor.train.upkeep import Upkeep
 
 PROBES = 4
@@ -69,11 +71,13 @@ def train_cell(
     on_start: OnStart | None = None,
     upkeep: Upkeep | None = None,
     taught: Sequence[Path] = (),
+    trunk: Path | None = None,
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
     The number of optimiser steps follows from the real items alone, so every arm gets the same number. `taught` are the
     folders with what a teacher thinks of the real and then of the generated items, where the student learns from one.
+    Below `trunk` is kept what enters the trained layers, where only the last ones are trained.
     """
     untrained = open_for(student, settings, task, seed)
     task = marked(task, untrained.virtual)
@@ -86,16 +90,30 @@ def train_cell(
     steps = count_steps(own.items, settings)
     if on_start is not None:
         on_start(len(own.items), steps)
-    fitted = fit(
-        trained,
-        equipped(trained, task, [*real, *generated], own.items + written.items, settings, taught),
-        held_out,
-        settings,
-        steps=steps,
-        seed=seed,
-        on_step=on_step,
-        upkeep=upkeep,
-    )
+    with _kept_trunk(trained, settings, trunk):
+        fitted = fit(
+            trained,
+            equipped(trained, task, [*real, *generated], own.items + written.items, settings, taught),
+            held_out,
+            settings,
+            steps=steps,
+            seed=seed,
+            on_step=on_step,
+            upkeep=upkeep,
+        )
     save(trained, folder, Probe(prompts, before.tolist(), trained.logprobs(prompts).tolist()))
     record = {"real": len(real), "generated": len(generated), "cut": own.cut + written.cut}
     write_json(folder / FIT, {**asdict(fitted), **record})
+
+
+@contextlib.contextmanager
+def _kept_trunk(student: Student, settings: TrainSettings, folder: Path | None) -> Iterator[None]:
+    """Start at the first trained layer, where the layers below it are frozen and one process trains."""
+    if settings.last_layers is None or folder is None or team().size > 1:
+        yield
+        return
+    kept = Trunk(student.loaded, settings.last_layers, folder)
+    try:
+        yield
+    finally:
+        kept.remove()

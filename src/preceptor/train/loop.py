@@ -7,6 +7,7 @@ and float32 adapters in a bfloat16 model (here float32 copies live in the optimi
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,11 @@ import torch
 
 from preceptor.config import LORA, TrainSettings
 from preceptor.errors import ModelError, PartFinished, RecipeError
+from preceptor.models.lean import lean_training
 from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
 from preceptor.train.checkpoints import Snapshot, random_record, random_tensors, restore_random
-from preceptor.train.memory import divided, is_out_of_memory
+from preceptor.train.memory import divided, is_out_of_memory, portions
 from preceptor.train.optimiser import Optimiser
 from preceptor.train.parallel import Team, entire, like, shared, team
 from preceptor.train.upkeep import Moment, Upkeep
@@ -97,7 +99,10 @@ def descend(
     when the time is over.
     """
     torch.manual_seed(seed)
-    with shared(student, settings) as group:
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(shared(student, settings))
+        if group.size == 1:  # what wraps the layers of several processes expects the stock ones
+            stack.enter_context(lean_training(student.model, student.loaded.model))
         course = _Course(student, objective, settings, steps, upkeep or Upkeep(), group)
         _set_dropout(student, settings)
         try:
@@ -153,7 +158,7 @@ class _Course:
         """The gradients of a step, by fewer items at once where memory runs out: the sum over them stays the same."""
         tokens, ran_out = self.fitted.tokens, False
         while True:
-            pieces = self.team.share(divided(batches, self.fitted.micro_batch), self.settings)
+            pieces = self.team.share(self._portions(divided(batches, self.fitted.micro_batch)), self.settings)
             try:
                 loss = self.objective.gradients(pieces, self.fitted)
             except (RuntimeError, MemoryError) as error:
@@ -174,6 +179,11 @@ class _Course:
             self.optimiser.clear()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def _portions(self, batches: list[Batch]) -> list[Batch]:
+        """On a CPU, batches of as many tokens as it takes to keep it busy: more would only fill memory."""
+        alone = self.team.size == 1 and self.student.loaded.device.type == "cpu"
+        return portions(batches) if alone and self.objective.divisible else batches
 
     def _diverged(self, what: str) -> ModelError:
         kept = self.upkeep.checkpoints
@@ -337,5 +347,5 @@ def _set_dropout(student: Trainable, settings: TrainSettings) -> None:
     if settings.method in LORA and settings.dropout > 0:
         for module in student.model.modules():
             if hasattr(module, "lora_dropout"):
-                module.training = True  # DoRA asks the layer itself whether it is trained
+                module.training = bool(module.lora_variant)  # DoRA asks the layer itself whether it is trained
                 module.lora_dropout.train()

@@ -7,7 +7,12 @@ from typing import TypeVar
 
 import torch
 
+from preceptor.train.batches import TrainingItem
+
 Item = TypeVar("Item")
+
+CPU_TOKENS = 1536
+"""Tokens that keep a CPU's matrix products at their full rate; twice as many take twice the memory and no less time."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -24,4 +29,13 @@ def divided(batches: Sequence[Sequence[Item]], most: int | None) -> list[Sequenc
     for batch in batches:
         count = -(-len(batch) // most)
         parts += [batch[len(batch) * k // count : len(batch) * (k + 1) // count] for k in range(count)]
+    return parts
+
+
+def portions(batches: Sequence[Sequence[TrainingItem]], tokens: int = CPU_TOKENS) -> list[Sequence[TrainingItem]]:
+    """The batches, each cut into as few even parts of at most `tokens` tokens, padding included, as it takes."""
+    parts: list[Sequence[TrainingItem]] = []
+    for batch in batches:
+        longest = max((item.length for item in batch), default=1)
+        parts += divided([batch], max(1, tokens // longest))
     return parts
