@@ -137,3 +137,27 @@ def test_demo_as_shipped(tmp_path: Path) -> None:
     assert {row.arm for row in arms} == {"none", "rewrite"}
     assert all(row.clears_floor for row in arms)
     assert 0 < summary.funnels[0].kept < summary.funnels[0].asked
+
+
+def test_methods_and_then_objectives_with_one_of_its_students_as_teacher(
+    tmp_path: Path, data_root: Path, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRECEPTOR_DATA", str(data_root))
+
+    def tiny_ones(name: str) -> list[str]:
+        students = load_recipe(RECIPES / f"{name}.toml").students
+        kinds = ["bert" if student.name.startswith("minilm") else "llama" for student in students]
+        models = [f'students.{i}.model="{tiny_models[kind]}"' for i, kind in enumerate(kinds)]
+        shorter = [f"students.{i}.train.virtual_tokens=4" for i in range(len(students))]
+        few = ["students.8.train.last_layers=1", "students.19.train.last_layers=1"] if name == "methods" else []
+        return [*models, *shorter, *few, f'results="{tmp_path / "results" / name}"', "train.max_length=50"]
+
+    summary = run_small("methods", tmp_path / "methods", *tiny_ones("methods"))
+    methods = {row.student: row.method for row in summary.rows if row.kind == "arm"}
+    assert len(methods) == 20
+    assert len({method for student, method in methods.items() if student.startswith("smollm2")}) == 11
+    assert len(list((tmp_path / "results" / "methods").glob("*.json"))) == 21  # and the student before training
+    teacher = tmp_path / "methods" / "train" / "reasoning-free" / "smollm2-lora" / "none" / "seed-1"
+    taught = (f'train.distillation.teacher="{tiny_models["llama"]}"', f'train.distillation.weights="{teacher}"')
+    summary = run_small("objectives", tmp_path / "objectives", *tiny_ones("objectives"), *taught)
+    assert len([row for row in summary.rows if row.kind == "arm"]) == 8

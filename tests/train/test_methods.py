@@ -179,6 +179,10 @@ def test_the_description_names_what_scales_the_steps() -> None:
     assert describe(settings(rank=4, alpha=16)) == "LoRA r 4, alpha 16 (alpha/r 4), lr 0.0003"
     assert describe(settings(**METHODS["prefix-zero"])) == "prefix 5, from zero, lr 0.01"
     assert describe(settings(method="full")) == "all weights, lr 0.0003"
+    mixed = {"objectives": {"distillation": 1, "contrastive": 0.5}, "distillation": {"teacher": "a"}}
+    assert describe(settings(rank=4, last_layers=2, **mixed)) == (
+        "LoRA r 4, alpha 16 (alpha/r 4), last 2 layers, lr 0.0003, label + distillation + 0.5 contrastive"
+    )
     assert describe(settings(method="rslora", rank=4, alpha=16)) == "rsLoRA r 4, alpha 16 (alpha/sqrt(r) 8), lr 0.0003"
     assert describe(settings(method="dora", rank=4, alpha=16)) == "DoRA r 4, alpha 16 (alpha/r 4), lr 0.0003"
     assert describe(settings(**METHODS["prefix-projected"])) == "prefix 5, from random, projected, lr 0.01"

@@ -19,7 +19,16 @@ def in_text(settings: TrainSettings) -> bool:
 
 def describe(settings: TrainSettings) -> str:
     """The method in words, for tables. alpha/r is shown because it scales every step that LoRA takes."""
-    return f"{_method(settings)}, lr {settings.learning_rate:g}"
+    last = f", last {settings.last_layers} layers" if settings.last_layers is not None else ""
+    return f"{_method(settings)}{last}, lr {settings.learning_rate:g}{_objectives(settings)}"
+
+
+def _objectives(settings: TrainSettings) -> str:
+    """Nothing for the label alone."""
+    weights = {name: weight for name, weight in settings.objectives.model_dump().items() if weight}
+    if weights == {"label": 1}:
+        return ""
+    return ", " + " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())
 
 
 def _method(settings: TrainSettings) -> str:
