@@ -18,7 +18,7 @@ import pytest
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import UnsupportedSettingError
-from preceptor.models.load import _source
+from preceptor.models.load import source_of
 from preceptor.records import Message, Request, Sampling
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
@@ -45,7 +45,7 @@ def server(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A running server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRECEPTOR_CACHE", str(model_cache))
-        folder = _source("builtin:smollm2-135m-instruct")
+        folder = source_of("builtin:smollm2-135m-instruct")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
