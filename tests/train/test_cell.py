@@ -35,6 +35,7 @@ def train(
     generated: list[Example] | None = None,
     seed: int = 1,
     task: Task = tiny.TASK,
+    trunk: Path | None = None,
 ) -> dict[str, Any]:
     folder.mkdir()
     train_cell(
@@ -46,6 +47,7 @@ def train(
         generated=generated or [],
         validation=VALIDATION,
         seed=seed,
+        trunk=trunk,
     )
     return read_json(folder / FIT)
 
@@ -91,3 +93,20 @@ def test_a_prefix_that_does_not_fit_is_refused_before_training(tiny_models: dict
     with pytest.raises(RecipeError, match="32 virtual tokens"):
         train(tmp_path / "cell", tiny_models["llama"], settings)
     assert not list((tmp_path / "cell").iterdir())
+
+
+@pytest.mark.parametrize("kind", tiny.ARCHITECTURES)
+def test_lower_layers_that_are_kept_change_nothing_and_serve_the_next_seed(
+    kind: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    settings = SETTINGS.model_copy(update={"last_layers": 1, "epochs": 3})
+    plain = train(tmp_path / "plain", tiny_models[kind], settings)
+    kept = train(tmp_path / "kept", tiny_models[kind], settings, trunk=tmp_path / "trunk")
+    assert kept["losses"] == pytest.approx(plain["losses"], abs=1e-4)
+    assert [c["loss"] for c in kept["checks"]] == pytest.approx([c["loss"] for c in plain["checks"]], abs=1e-4)
+    files = set((tmp_path / "trunk").rglob("*.bin"))
+    assert files
+    train(tmp_path / "next", tiny_models[kind], settings, seed=2, trunk=tmp_path / "trunk")
+    assert set((tmp_path / "trunk").rglob("*.bin")) == files
+    train(tmp_path / "all-layers", tiny_models[kind], trunk=tmp_path / "unused")
+    assert not (tmp_path / "unused").exists()
