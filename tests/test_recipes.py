@@ -139,6 +139,7 @@ def test_demo_as_shipped(tmp_path: Path) -> None:
     assert 0 < summary.funnels[0].kept < summary.funnels[0].asked
 
 
+@pytest.mark.long
 def test_methods_and_then_objectives_with_one_of_its_students_as_teacher(
     tmp_path: Path, data_root: Path, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
