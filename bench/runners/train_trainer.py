@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,19 +22,8 @@ from transformers import (
 )
 
 
-class Clock(TrainerCallback):
-    """Seconds from the first step's beginning to the last one's end."""
-
-    def __init__(self) -> None:
-        self.started = self.ended = 0.0
-
-    def on_step_begin(self, *_args: Any, **_kwargs: Any) -> None:
-        """Start once."""
-        self.started = self.started or time.monotonic()
-
-    def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
-        """Remember when."""
-        self.ended = time.monotonic()
+class Clock(work.Clock, TrainerCallback):
+    """The clock as a callback."""
 
 
 class Fixed(torch.utils.data.Sampler[list[int]]):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from typing import Any
 
 import torch
@@ -17,19 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 
-class Clock(TrainerCallback):
-    """Seconds from the first step's beginning to the last one's end, and the losses."""
-
-    def __init__(self) -> None:
-        self.started = self.ended = 0.0
-
-    def on_step_begin(self, *_args: Any, **_kwargs: Any) -> None:
-        """Start once."""
-        self.started = self.started or time.monotonic()
-
-    def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
-        """Remember when."""
-        self.ended = time.monotonic()
+class Clock(work.Clock, TrainerCallback):
+    """The clock as a callback."""
 
 
 def train(job: work.Job) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,20 @@ class Job:
     labels: tuple[str, ...] = ()
     settings: dict[str, Any] | None = None
     """What only one runner understands."""
+
+
+class Clock:
+    """Seconds from the first step's beginning to the last one's end. Mixed into a callback of transformers."""
+
+    started = ended = 0.0
+
+    def on_step_begin(self, *_args: Any, **_kwargs: Any) -> None:
+        """Start once."""
+        self.started = self.started or time.monotonic()
+
+    def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Remember when."""
+        self.ended = time.monotonic()
 
 
 def write_job(path: Path, job: Job) -> None:

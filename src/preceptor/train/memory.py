@@ -12,7 +12,7 @@ from preceptor.train.batches import TrainingItem
 Item = TypeVar("Item")
 
 CPU_TOKENS = 1536
-"""Tokens that keep a CPU's matrix products at their full rate; twice as many take twice the memory and no less time."""
+"""Tokens of a portion on a CPU: enough to keep its matrix products busy. More would mostly take more memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
