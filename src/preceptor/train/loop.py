@@ -25,6 +25,7 @@ from preceptor.train.checkpoints import Snapshot, random_record, random_tensors,
 from preceptor.train.memory import divided, is_out_of_memory, portions
 from preceptor.train.optimiser import Optimiser
 from preceptor.train.parallel import Team, entire, like, shared, team
+from preceptor.train.rows import by_rows
 from preceptor.train.upkeep import Moment, Upkeep
 
 OnStep = Callable[[int, int, float], None]
@@ -103,6 +104,8 @@ def descend(
         group = stack.enter_context(shared(student, settings))
         if group.size == 1:  # what wraps the layers of several processes expects the stock ones
             stack.enter_context(lean_training(student.model, student.loaded.model))
+            if settings.weight_decay == 0:
+                stack.enter_context(by_rows(student.model))
         course = _Course(student, objective, settings, steps, upkeep or Upkeep(), group)
         _set_dropout(student, settings)
         try:
