@@ -12,13 +12,16 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from preceptor.config import Recipe, check_recipe, load_recipe
-from preceptor.errors import ModelError, RecipeError
+from preceptor.errors import ModelError, PartFinished, PreceptorError, RecipeError
+from preceptor.evaluate import predict as predicting
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.progress import Progress
 from preceptor.records import Example, RunSummary
 from preceptor.store.seal import LOOKS, read_looks
 from preceptor.store.tables import read_examples, read_predictions
+from preceptor.teachers.scripted import ScriptedTeacher
+from preceptor.train import cell as training
 
 LORA = {"train.alpha": [1, 64]}
 
@@ -56,9 +59,6 @@ class Watch:
     """Which items are asked, and which cells are trained."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from preceptor.evaluate import predict as predicting
-        from preceptor.train import cell as training
-
         self.asked: list[tuple[str, ...]] = []
         self.trained: list[str] = []
         self.broken: set[float] = set()
@@ -269,3 +269,69 @@ def test_the_same_recipe_without_a_sweep_writes_down_its_looks(tmp_path: Path, d
     (tmp_path / "book" / LOOKS).unlink()
     again = go(raw, tmp_path / "elsewhere")
     assert (again.looks[0].times, again.looks[0].unrecorded) == (0, 1)
+
+
+def test_a_sweep_is_run_in_parts_and_goes_on_where_it_ended(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(monkeypatch)
+    raw = recipe(demo_models["llama"], seeds=[1])
+    checked, given = check_recipe(raw, "test"), {"folder": tmp_path / "run", "base": tmp_path, "command": "again"}
+    train_cell = training.train_cell
+
+    def killed(folder: Path, student: Any, settings: Any, *more: Any, **named: Any) -> None:
+        if student.name == "llama-alpha-64":
+            raise KeyboardInterrupt
+        train_cell(folder, student, settings, *more, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_cell", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(checked, **given, progress=Progress(quiet=True))
+    with pytest.raises(PartFinished, match="Cells left: 1"):
+        pipeline.run(checked, **given, progress=Progress(quiet=True), minutes=0)
+    pipeline.run(checked, **given, progress=Progress(quiet=True))
+    assert watch.trained == ["llama-alpha-1", "llama-alpha-64"]
+    pipeline.run(checked, **given, progress=Progress(quiet=True), minutes=0)  # nothing is left
+    assert len(read_looks(tmp_path / "run")) == 1
+
+
+def test_points_with_filters_of_their_own_ask_the_teacher_once(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = recipe(
+        demo_models["llama"],
+        seeds=[1],
+        teacher={"kind": "scripted"},
+        arms={"none": [], "rewrite": ["rewrite"]},
+        sweep={"axes": {"filter.duplicates.max_similarity": [0.5, 0.999]}, "score": "all"},
+    )
+    asked = []
+    answer = ScriptedTeacher._answer
+
+    def counted(self: ScriptedTeacher, request: Any) -> Any:
+        asked.append(request)
+        return answer(self, request)
+
+    monkeypatch.setattr(ScriptedTeacher, "_answer", counted)
+    summary = go(raw, tmp_path / "run")
+    assert len(asked) == 12  # one for each training item, although the points filter apart
+    assert summary.spend["scripted"].calls == 12
+    assert {(s.arm, len(s.points)) for s in summary.sweeps} == {("none", 2), ("rewrite", 2)}
+    kept = {
+        place.name: len(read_examples(place / "filter" / "default" / "rewrite" / "kept.parquet"))
+        for place in (tmp_path / "run" / "sweep" / "points").iterdir()
+    }
+    assert kept["llama-max_similarity-0.5"] < kept["llama-max_similarity-0.999"]
+    rows = {row.arm: row for row in summary.rows if row.kind == "arm"}
+    assert rows["rewrite"].gain_accuracy is not None  # against the chosen point of the arm none
+    assert rows["rewrite"].generated_items == kept[rows["rewrite"].point]
+
+
+def test_a_student_of_which_no_point_works_is_refused_before_anything_is_trained(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch(monkeypatch)
+    with pytest.raises(PreceptorError, match="nowhere"):
+        go(recipe(demo_models["llama"], sweep={"axes": {"train.targets": [["nowhere"], ["nobody"]]}}), tmp_path / "run")
+    assert not watch.trained

@@ -10,7 +10,7 @@ import pytest
 
 from preceptor.records import Estimate, Interval, Looks, PointResult, SettingSpread, SpreadDifference, SweepResult
 from preceptor.report.looks import looks_sentence
-from preceptor.report.sweeps import is_logarithmic, spread_rows, sweep_pictures, sweep_views
+from preceptor.report.sweeps import is_logarithmic, spread_rows, sweep_pictures, sweep_sentences, sweep_views
 from preceptor.report.table import sweep_table
 
 
@@ -120,3 +120,16 @@ def test_looks_are_told_in_a_sentence() -> None:
         "arm; 3 of these looks came after a choice by other items than these. 1 result shown here is not on it."
     )
     assert "no choice by a sweep went before" in looks_sentence(Looks("", 500, 1, 1, 1, 0, 0))
+
+
+def test_a_sweep_is_told_in_sentences() -> None:
+    assert sweep_sentences([], []) == []
+    assert sweep_sentences([LORA], []) == [
+        "Of 4 points train.alpha = 32 was chosen by validation accuracy, 0.500; 1 failed."
+    ]
+    less = SpreadDifference("default", "none", "lora", "prefix", "accuracy", estimate(0.15), estimate(0.08))
+    chosen, apart = sweep_sentences([LORA, PREFIX], [less])
+    assert chosen.startswith("Of 6 points 2 were chosen by validation accuracy, one for each student")
+    assert apart.endswith("differs between lora and prefix by +0.150 [+0.100, +0.200], which is beyond noise.")
+    noise = replace(less, range=Estimate(0.01, Interval(-0.02, 0.04)))
+    assert "cannot be told from noise" in sweep_sentences([LORA, PREFIX], [noise])[1]

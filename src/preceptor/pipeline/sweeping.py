@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,16 +163,13 @@ def carry_out(state: Run, sweep: Sweep) -> None:
     """Train and ask every point, choose, and let test items be answered; what is done is found again."""
     folds: dict[tuple[int, str], list[Dataset]] = {}
     todo = [(trial, _choosing(sweep, trial, folds)) for trial in sweep.trials]
-    left = sum(len(cells) for _, cells in todo)
-    for trial, cells in todo:
-        for run, cell in cells:
-            left -= 1
-            if trial.key in sweep.failures or _known(run, cell) is not None:
-                continue
-            state.deadline.check(left + 1)
-            _attempt(sweep, trial, cell, lambda run=run, cell=cell: _measure(run, cell))  # type: ignore[misc]
-        if trial.key not in sweep.failures:
-            sweep.asked[trial.key] = _answers(cells)
+    unknown = [(trial, *one) for trial, cells in todo for one in cells if _known(*one) is None]
+    for number, (trial, run, cell) in enumerate(unknown):
+        if trial.key in sweep.failures:
+            continue
+        state.deadline.check(len(unknown) - number)
+        _attempt(sweep, trial, cell, partial(_measure, run, cell))
+    sweep.asked = {trial.key: _answers(cells) for trial, cells in todo if trial.key not in sweep.failures}
     for group, trials in sweep.groups().items():
         dataset = trials[0].run.datasets[group[0]]
         sealed = {item.id for item in dataset.test}
@@ -189,12 +187,12 @@ def _score(state: Run, sweep: Sweep) -> None:
         if trial.key in sweep.failures or finished(trial.run, cell):
             continue
         state.deadline.check(len(planned) - number)
+        _attempt(sweep, trial, cell, partial(_answer, sweep, trial, cell))
 
-        def answer(trial: Trial = trial, cell: Cell = cell) -> None:
-            train(trial.run, cell)
-            evaluate(trial.run, cell, choice_before(sweep, trial))
 
-        _attempt(sweep, trial, cell, answer)
+def _answer(sweep: Sweep, trial: Trial, cell: Cell) -> None:
+    train(trial.run, cell)  # where its weights are gone, or lie on another machine
+    evaluate(trial.run, cell, choice_before(sweep, trial))
 
 
 def choice_before(sweep: Sweep, trial: Trial) -> Choice:
@@ -283,15 +281,18 @@ def _answers(cells: Sequence[tuple[Run, Cell]]) -> dict[int, list[Prediction]]:
 def _attempt(sweep: Sweep, trial: Trial, cell: Cell, work: Callable[[], None]) -> None:
     """Do one cell's work; what goes wrong with it alone is written down and does not stop the others."""
     from preceptor.train.memory import is_out_of_memory
+    from preceptor.train.parallel import team
 
     try:
         work()
     except (Later, StorageError):
         raise  # every other cell would meet the same
     except PreceptorError as error:
+        if team().broken:
+            raise  # the other processes wait inside of this training
         why = str(error)
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+        if team().broken or not is_out_of_memory(error):
             raise
         why = "Memory ran out."
     else:

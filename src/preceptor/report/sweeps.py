@@ -104,6 +104,32 @@ def spread_rows(
     return tuple(rows)
 
 
+def sweep_sentences(sweeps: Sequence[SweepResult], differences: Sequence[SpreadDifference]) -> list[str]:
+    """What was chosen, of how many points, what failed; and whether one student depends more on its settings."""
+    if not sweeps:
+        return []
+    points = [point for sweep in sweeps for point in sweep.points]
+    chose = f"{CHOOSING[sweeps[0].select]} {NAMES[sweeps[0].by]}"
+    best = [point for point in points if point.chosen]
+    if len(best) == 1:
+        values = ", ".join(f"{key} = {_value(value)}" for key, value in best[0].values.items())
+        line = f"Of {len(points)} points {values} was chosen by {chose}, {_plain(best[0].choosing)}"
+    else:
+        line = f"Of {len(points)} points {len(best)} were chosen by {chose}, one for each student, setting and arm"
+    failed = sum(bool(point.failed) for point in points)
+    said = [f"{line}{f'; {failed} failed' if failed else ''}."]
+    apart = [one for one in differences if one.metric == "accuracy"]
+    if len(apart) == 1:
+        interval = draw.known_interval(apart[0].range)
+        beyond = interval is not None and (interval.low > 0 or interval.high < 0)
+        told = "is beyond noise" if beyond else "cannot be told from noise"
+        said.append(
+            f"How far apart the points' test accuracies lie differs between {apart[0].first} and {apart[0].second} by "
+            f"{_plain(apart[0].range, '+')}, which {told}."
+        )
+    return said
+
+
 def sweep_pictures(sweeps: Sequence[SweepResult]) -> tuple[PictureView, ...]:
     """Scores over each axis: on the test where several points answered it, else the score that chooses.
 
