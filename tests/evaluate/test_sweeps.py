@@ -107,7 +107,7 @@ def loop(points: dict[str, list[Runs]], resamples: int) -> dict[str, np.ndarray]
 def test_spreads_and_their_paired_difference_agree_with_a_plain_loop() -> None:
     points = {"lora": invented(4, 3, 90, 0.2, 0.15, 1), "prefix": invented(3, 3, 90, 0.3, 0.02, 2)}
     found = spreads(points, LABELS, 4000, 5)
-    drawn = loop(points, 1500)
+    drawn = loop(points, 600)
     for name, mine in points.items():
         for column, metric in enumerate(("accuracy", "macro_f1")):
             means = [
@@ -128,14 +128,14 @@ def test_spreads_and_their_paired_difference_agree_with_a_plain_loop() -> None:
             for one, draws in ((spread.range, drawn[name][:, 2 * column]), (spread.sd, drawn[name][:, 2 * column + 1])):
                 assert one.interval is not None
                 ends = np.quantile(draws, [0.025, 0.975])
-                assert (one.interval.low, one.interval.high) == pytest.approx(tuple(ends), abs=0.012)
+                assert (one.interval.low, one.interval.high) == pytest.approx(tuple(ends), abs=0.02)
     for metric, column in itertools.product(("accuracy", "macro_f1"), range(2)):
         difference = found.differences["lora", "prefix"][metric][column]
         at = 2 * ("accuracy", "macro_f1").index(metric) + column
         draws = drawn["lora"][:, at] - drawn["prefix"][:, at]
         assert difference.interval is not None
         ends = tuple(np.quantile(draws, [0.025, 0.975]))
-        assert (difference.interval.low, difference.interval.high) == pytest.approx(ends, abs=0.015)
+        assert (difference.interval.low, difference.interval.high) == pytest.approx(ends, abs=0.025)
         kind = "sd" if column else "range"
         parts = [getattr(found.of[name][metric], kind).value for name in points]
         assert difference.value == pytest.approx(parts[0] - parts[1])

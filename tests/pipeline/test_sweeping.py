@@ -12,10 +12,13 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from preceptor.config import Recipe, check_recipe, load_recipe
+from preceptor.data.load import load_datasets
 from preceptor.errors import ModelError, PartFinished, PreceptorError, RecipeError
 from preceptor.evaluate import predict as predicting
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare_sources import read_source
+from preceptor.pipeline.folds import fold_datasets, fold_runs
+from preceptor.pipeline.label_cells import Run
 from preceptor.progress import Progress
 from preceptor.records import Example, RunSummary
 from preceptor.store.seal import LOOKS, read_looks
@@ -231,10 +234,6 @@ def test_folds_hold_every_item_out_once_and_the_chosen_point_learns_from_the_usu
 
 
 def test_generated_items_do_not_tell_of_a_fold_that_is_held_out(tmp_path: Path, demo_models: dict[str, Path]) -> None:
-    from preceptor.data.load import load_datasets
-    from preceptor.pipeline.folds import fold_datasets, fold_runs
-    from preceptor.pipeline.label_cells import Run
-
     checked = check_recipe(recipe(demo_models["llama"]), "test")
     run = Run(checked, tmp_path, tmp_path, Progress(quiet=True), "", load_datasets(checked.data, tmp_path))
     items = run.datasets["default"].train
@@ -335,3 +334,17 @@ def test_a_student_of_which_no_point_works_is_refused_before_anything_is_trained
     with pytest.raises(PreceptorError, match="nowhere"):
         go(recipe(demo_models["llama"], sweep={"axes": {"train.targets": [["nowhere"], ["nobody"]]}}), tmp_path / "run")
     assert not watch.trained
+
+
+def test_the_folds_of_pubmedqa_are_its_official_ten(data_root: Path, tmp_path: Path) -> None:
+    data = {"task": "pubmedqa", "path": str(data_root / "pubmedqa"), "settings": ["reasoning-free"]}
+    checked = check_recipe(recipe(tmp_path, data=data), "test")
+    run = Run(checked, tmp_path, tmp_path, Progress(quiet=True), "", load_datasets(checked.data, tmp_path))
+    folds, usual = fold_datasets(run, "reasoning-free", 10), run.datasets["reasoning-free"]
+    held_out = [item.id for fold in folds for item in fold.validation]
+    assert {(len(fold.train), len(fold.validation)) for fold in folds} == {(450, 50)}
+    assert sorted(held_out) == sorted(item.id for item in (*usual.train, *usual.validation))
+    assert not set(held_out) & {item.id for item in usual.test}
+    assert folds[0].validation == usual.validation
+    with pytest.raises(RecipeError, match=r"sweep\.folds = 11: PubMedQA's official split has 10 folds"):
+        fold_datasets(run, "reasoning-free", 11)
