@@ -19,6 +19,7 @@ from preceptor.config import (
     check_recipe,
     find_recipe,
     load_recipe,
+    points_of,
     read_recipe,
 )
 from preceptor.config.load import apply_override
@@ -434,3 +435,83 @@ def test_instructions_have_no_objectives_of_labels() -> None:
     }
     with pytest.raises(RecipeError, match=r"train\.objectives is for tasks with labels"):
         check_instruct_recipe(raw, "recipe.toml")
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------------
+
+
+def swept(**sweep: object) -> dict[str, object]:
+    students = [
+        {"name": "lora", "model": "m"},
+        {"name": "prefix", "model": "m", "train": {"method": "prefix"}},
+    ]
+    return {"name": "x", "title": "A title", "data": {"task": "demo"}, "students": students, "sweep": sweep}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        (
+            {"select": "test", "axes": {"train.epochs": [1]}},
+            "sweep.select = 'test' is refused: a value that was",
+        ),
+        ({"select": "best", "axes": {"train.epochs": [1]}}, "sweep.select = 'best': input should be 'validation' or"),
+        ({}, "sweep.axes: give at least one axis"),
+        ({"axes": {"train.epochs": []}}, "sweep.axes: 'train.epochs' has no values"),
+        ({"axes": {"train.epochs": 2}}, "sweep.axes: 'train.epochs' needs a list of values"),
+        ({"axes": {"train.epochs": [2, 2]}}, "sweep.axes: 'train.epochs' has a value twice"),
+        (
+            {"axes": {"train.epochs": [1, 0]}},
+            "sweep: train.epochs = 0: students.lora.train.epochs = 0: input",
+        ),
+        ({"axes": {"train.epochs": ["2"]}}, "sweep: train.epochs = '2': this key takes a value like 2.0, not a text"),
+        ({"axes": {"train.epochs": [True]}}, "sweep: train.epochs = True: this key takes a value like 1.0"),
+        ({"axes": {"train.epochs": ["many"]}}, "sweep: train.epochs = 'many': students.lora.train.epochs = 'many'"),
+        ({"axes": {"train.epoch": [1]}}, "sweep: train.epoch = 1: unknown key 'students.lora.train.epoch'"),
+        ({"axes": {"filter.magic.x": [1]}}, "sweep: filter.magic.x = 1: unknown key 'filter.magic'"),
+        ({"axes": {"seeds": [1]}}, "sweep.axes: 'seeds' cannot be swept"),
+        ({"axes": {"train": [1]}}, "sweep.axes: 'train' cannot be swept"),
+        ({"students": {"nobody": {"train.alpha": [1]}}}, "sweep.students: there is no student 'nobody'"),
+        ({"axes": {"train.alpha": [1, 2]}}, "sweep: train.alpha changes nothing for the student 'prefix'"),
+        (
+            {"axes": {"train.warmup": [k / 2000 for k in range(1001)]}},
+            "lora would have 1,001 points; 1,000 are",
+        ),
+        ({"folds": 1, "axes": {"train.epochs": [1]}}, "sweep.folds = 1: input should be greater than or equal to 2"),
+    ],
+)
+def test_what_is_wrong_with_a_sweep_is_one_sentence_that_names_the_key(sweep: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        check_recipe(swept(**sweep), "sweep.toml")
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_sweep_is_a_grid_of_points_whose_names_tell_their_values() -> None:
+    sweep = {"axes": {"train.alpha": [16, 32.5], "data.max_train": [100]}, "students": {"prefix": {}}}
+    recipe = check_recipe(swept(**sweep), "sweep.toml")
+    points = points_of(recipe)
+    assert [point.student.name for point in points] == ["lora-alpha-16-max_train-100", "lora-alpha-32.5-max_train-100"]
+    assert [point.recipe.training_of(point.student).alpha for point in points] == [16, 32.5]
+    assert {point.recipe.data.max_train for point in points} == {100}
+    assert all(point.apart for point in points)
+    assert all(point.recipe.sweep is None for point in points)
+    assert check_recipe(tomllib.loads(resolved(recipe)), "again").sweep == recipe.sweep
+
+
+def test_axes_without_quotes_are_the_same_and_a_student_of_its_own_replaces_the_common_ones() -> None:
+    text = "[axes]\ntrain.alpha = [1, 2]\n[students.prefix]\ntrain.virtual_tokens = [4]\n"
+    points = points_of(check_recipe(swept(**tomllib.loads(text)), "sweep.toml"))
+    assert [dict(point.values) for point in points] == [
+        {"train.alpha": 1},
+        {"train.alpha": 2},
+        {"train.virtual_tokens": 4},
+    ]
+    assert not any(point.apart for point in points)
+
+
+def test_two_points_or_students_never_share_a_name() -> None:
+    raw = swept(axes={"train.epochs": [1]})
+    raw["students"] = [{"name": "a", "model": "m"}, {"name": "a-epochs-1", "model": "m"}]
+    with pytest.raises(RecipeError, match="would be called 'a-epochs-1'"):
+        check_recipe(raw, "sweep.toml")

@@ -102,6 +102,7 @@ def test_a_run_leaves_everything_that_was_promised(job: Job) -> None:
         "results.json",
         "results.txt",
         "report.html",
+        "looks.jsonl",
     }
     assert load_recipe(job.folder / "recipe.toml") == check_recipe(job.raw, "test")
     cells = {

@@ -41,6 +41,7 @@ from preceptor.config.objectives import (
     RationaleSettings,
 )
 from preceptor.config.recipe import Recipe
+from preceptor.config.sweep import Point, SweepSettings, points_of
 from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
 from preceptor.config.train import LORA, VIRTUAL, EvaluateSettings, StudentSettings, TrainSettings
 
@@ -80,6 +81,7 @@ __all__ = [
     "ObjectiveSettings",
     "PerplexitySettings",
     "PhiSettings",
+    "Point",
     "RationaleSettings",
     "Recipe",
     "RuleSettings",
@@ -87,6 +89,7 @@ __all__ = [
     "Seed",
     "SourceSettings",
     "StudentSettings",
+    "SweepSettings",
     "TaskSettings",
     "TeacherSettings",
     "TrainSettings",
@@ -96,5 +99,6 @@ __all__ = [
     "check_recipe",
     "find_recipe",
     "load_recipe",
+    "points_of",
     "read_recipe",
 ]

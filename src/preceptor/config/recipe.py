@@ -10,6 +10,7 @@ from preceptor.config.augment import STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
+from preceptor.config.sweep import SweepSettings, check_sweep
 from preceptor.config.teacher import BudgetSettings, TeacherSettings
 from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings, training_of
 
@@ -36,6 +37,7 @@ class Recipe(Section):
     train: TrainSettings = TrainSettings()
     students: tuple[StudentSettings, ...]
     evaluate: EvaluateSettings = EvaluateSettings()
+    sweep: SweepSettings | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -64,6 +66,8 @@ class Recipe(Section):
                 known = list(self.data.settings)
                 raise ValueError(f"students.{student.name}.settings: {sorted(unknown)[0]!r} is not in {known}")
             self.training_of(student)
+        if self.sweep is not None:
+            check_sweep(self, self.sweep)
         return self
 
     @property

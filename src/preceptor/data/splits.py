@@ -105,6 +105,20 @@ def seeded_parts(
     return parts
 
 
+def folded(items: Sequence[Example], labels: Sequence[str], count: int, seed: int) -> list[frozenset[str]]:
+    """The ids of `count` label-stratified folds, as `published_parts` cuts them.
+
+    Raises `DataError` when a fold would be empty.
+    """
+    given = {item.id: item.label for item in items}
+    folds = published_parts(given, labels, count, random.Random(f"folds-{seed}"))
+    if not all(folds):
+        raise DataError(
+            f"{len(items)} training and validation items are too few for {count} folds.", "Set sweep.folds lower."
+        )
+    return [frozenset(fold) for fold in folds]
+
+
 def limited(parts: Parts, max_train: int | None, max_test: int | None, seed: int) -> dict[str, tuple[Example, ...]]:
     """The parts with at most so many training and test items, drawn with `seed`; the order is kept."""
     result = {name: tuple(part) for name, part in parts.items()}

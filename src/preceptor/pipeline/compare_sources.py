@@ -103,7 +103,10 @@ def _run_folder(folder: Path, source: str) -> list[Contender]:
 def _of_row(folder: Path, source: str, row: Mapping[str, Any], results: Mapping[str, Any]) -> Contender:
     """A row of a run's results with the predictions that it was made of."""
     arm = row["arm"] or UNTRAINED
-    place = folder / "evaluate" / row["setting"] / row["student"] / arm
+    point = row.get("point", "")  # of a swept student
+    place = folder / "evaluate" / row["setting"] / (point or row["student"]) / arm
+    if point and not place.exists():
+        place = folder / "sweep" / "points" / point / "evaluate" / row["setting"] / point / arm
     seeds = row["seeds"] or sorted(int(one.name.removeprefix("seed-")) for one in place.glob("seed-*"))
     runs = {}
     for seed in seeds:

@@ -6,18 +6,23 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.pipeline.accompany import accompany
 from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.resolve import resolved
 from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.progress import Progress
-from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, fingerprint
+from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, content_hash, fingerprint
 from preceptor.store.results import ResultsBook
+from preceptor.store.seal import UNCHOSEN, Choice, Look, record
 from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import read_predictions, write_predictions
+
+if TYPE_CHECKING:
+    from preceptor.models.student import Student
 
 VERSIONS = {"train": 2, "evaluate": 1}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
@@ -57,6 +62,20 @@ class Run:
     calls: set[str] = field(default_factory=set)
     """Calls whose cost `spend` holds."""
     deadline: Deadline = field(default_factory=lambda: Deadline(None, ""))
+    home: Path | None = None
+    """The run's own folder, where this is a point of a sweep that has a folder inside of it."""
+    given: Recipe | None = None
+    """The recipe before presets and held rates were worked out; None where that is `recipe`."""
+
+    @property
+    def root(self) -> Path:
+        """The run's own folder: its ledger and its record of looks at the test items lie there."""
+        return self.home or self.folder
+
+    @property
+    def written(self) -> str:
+        """The recipe as TOML, so that it gives the same again."""
+        return resolved(self.given or self.recipe)
 
     @property
     def book(self) -> ResultsBook | None:
@@ -98,10 +117,13 @@ def cells(state: Run) -> Iterator[Cell]:
     recipe = state.recipe
     for student in recipe.students:
         settings = recipe.training_of(student)
+        swept = recipe.sweep is not None and bool(recipe.sweep.axes_of(student.name))
         causal = head_of(student.model, student.head) == "causal"
         for setting in student.settings or tuple(state.datasets):
             if student.untrained and causal:
                 yield Cell(student, settings, setting, "", recipe.seeds[0])
+            if swept:
+                continue  # its points are trained in its place: pipeline/sweeping.py
             for seed in recipe.seeds:
                 for arm in recipe.arms:
                     yield Cell(student, settings, setting, arm, seed)
@@ -182,11 +204,14 @@ def evaluate_stage(state: Run, cell: Cell) -> Stage:
     return Stage(cell.place(state.folder / "evaluate"), identity(VERSIONS["evaluate"], inputs))
 
 
-def evaluate(state: Run, cell: Cell) -> None:
-    """Predict every test item with one cell's student, unless done, and write it into the recipe's book of results."""
+def evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:
+    """Predict every test item with one cell's student, unless done, and write it into the recipe's book of results.
+
+    `choice`: what was chosen before, and by what, for the record of looks at the test items.
+    """
     stage = evaluate_stage(state, cell)
     if not stage.done:
-        _predict(state, cell, stage)
+        _predict(state, cell, stage, choice)
     if state.book is not None and _in_book(state, cell) is None:
         done = _in_folders(state, cell)
         extra = {
@@ -199,19 +224,26 @@ def evaluate(state: Run, cell: Cell) -> None:
         state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
 
 
-def _predict(state: Run, cell: Cell, stage: Stage) -> None:
-    from preceptor.evaluate.predict import predict
+def reopened(state: Run, cell: Cell) -> Student:
+    """The student of a cell as training left it; untrained, as it came."""
     from preceptor.models.student import restore
     from preceptor.train.cell import open_for
 
-    dataset = state.datasets[cell.setting]
-    student = open_for(cell.student, cell.settings, dataset.task, cell.seed, trained=bool(cell.arm))
-    if cell.arm:
-        student = restore(student, train_stage(state, cell).folder)
+    task = state.datasets[cell.setting].task
+    student = open_for(cell.student, cell.settings, task, cell.seed, trained=bool(cell.arm))
+    return restore(student, train_stage(state, cell).folder) if cell.arm else student
+
+
+def _predict(state: Run, cell: Cell, stage: Stage, choice: Choice) -> None:
+    from preceptor.evaluate.predict import predict
+
+    dataset, student = state.datasets[cell.setting], reopened(state, cell)
     with state.progress.task(f"evaluate: {cell.words}", len(dataset.test)) as advance:
         predicted = predict(
             student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
         )
+    # Before anybody can read the answers: a run that is killed here has looked, and its next one looks again.
+    record([state.root, *([state.book.folder] if state.book is not None else [])], _look(state, cell, stage, choice))
     validation: list[Prediction] = []
     if state.recipe.evaluate.read == "likelihood":
         # For the label prior. No part of the stage's identity: folders without it stay valid and have no correction.
@@ -225,6 +257,21 @@ def _predict(state: Run, cell: Cell, stage: Stage) -> None:
             folder / "evaluated.json",
             {"cut_prompts": predicted.cut, "validation": fingerprint(dataset.validation)},
         )
+
+
+def _look(state: Run, cell: Cell, stage: Stage, choice: Choice) -> Look:
+    settings = {"model": cell.student.model, "arm": cell.arm, "training": cell.settings.deciding()}
+    return Look(
+        recipe=state.recipe.name,
+        recipe_hash=content_hash(state.written),
+        cell=cell.name,
+        identity=stage.identity,
+        test=fingerprint(state.datasets[cell.setting].test),
+        student=cell.student.model,
+        settings=content_hash(settings)[:16],
+        chosen=dict(choice.chosen),
+        by=choice.by,
+    )
 
 
 @dataclass(frozen=True)

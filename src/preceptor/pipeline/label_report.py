@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
-from preceptor.pipeline.resolve import resolved
+from preceptor.pipeline.sweep_report import looks_at, sweep_findings
+from preceptor.pipeline.sweeping import Sweep, Trial
 from preceptor.records import Course, Row, RunSummary, content_hash, course_of
 from preceptor.report.build import build
-from preceptor.report.table import as_table
+from preceptor.report.looks import looks_sentence
+from preceptor.report.table import as_table, sweep_table
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import write_json, write_text
 
+if TYPE_CHECKING:
+    from preceptor.evaluate.results import Measured
 
-def report(state: Run) -> RunSummary:
+
+def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
     """Score all predictions and write `results.json`, `results.txt` and `report.html`."""
     recipe = state.recipe
     some = next(iter(state.datasets.values()))
-    rows = [row for setting in state.datasets for row in _rows(state, setting)]
+    chosen = [trial for trial in sweep.trials if sweep.is_chosen(trial) and sweep.scored(trial)] if sweep else []
+    rows = [row for setting in state.datasets for row in _rows(state, setting, chosen)]
+    scored = [trial for trial in sweep.trials if sweep.scored(trial)] if sweep else []
+    shown = [*((state, cell) for cell in cells(state)), *((t.run, cell) for t in scored for cell in t.cells)]
+    looks, (swept, spreads) = looks_at(state, shown), sweep_findings(state, sweep) if sweep else ((), ())
     summary = RunSummary(
         name=recipe.name,
         title=recipe.title,
@@ -36,21 +45,28 @@ def report(state: Run) -> RunSummary:
         samples=tuple(state.samples),
         spend=state.spend,
         provenance={**provenance(), "seeds": list(recipe.seeds), "data": _data_provenance(state)},
-        recipe=resolved(recipe),
+        recipe=state.written,
         command=state.command,
-        courses=tuple(_courses(state)),
+        courses=tuple(_courses(state, chosen)),
+        sweeps=swept,
+        spreads=spreads,
+        looks=looks,
     )
     write_json(state.folder / "results.json", asdict(summary))
-    write_text(state.folder / "results.txt", as_table(rows) + "\n")
+    tables = [as_table(rows), *(sweep_table(one) for one in summary.sweeps), *map(looks_sentence, looks)]
+    write_text(state.folder / "results.txt", "\n\n".join(tables) + "\n")
     build(summary, state.folder / "report.html")
     return summary
 
 
-def _courses(state: Run) -> Iterator[Course]:
-    for cell in sorted(cells(state), key=lambda cell: list(state.datasets).index(cell.setting)):
-        fit = found(state, cell).fit
+def _courses(state: Run, chosen: Sequence[Trial]) -> Iterator[Course]:
+    order = list(state.datasets)
+    plain = [(state, cell, cell.student.name) for cell in cells(state)]
+    swept = [(trial.run, cell, trial.point.base.name) for trial in chosen for cell in trial.cells]
+    for run, cell, name in sorted([*plain, *swept], key=lambda entry: order.index(entry[1].setting)):
+        fit = found(run, cell).fit
         if fit is not None:
-            yield course_of(cell.setting, cell.student.name, cell.arm, cell.seed, fit)
+            yield course_of(cell.setting, name, cell.arm, cell.seed, fit)
 
 
 def _data_provenance(state: Run) -> dict[str, Any]:
@@ -64,10 +80,10 @@ def _data_provenance(state: Run) -> dict[str, Any]:
     }
 
 
-def _rows(state: Run, setting: str) -> list[Row]:
+def _rows(state: Run, setting: str, chosen: Sequence[Trial]) -> list[Row]:
+    """The rows of one setting. Of a swept student those of the chosen points, under its own name."""
     from preceptor.evaluate.contexts import clusters_of
-    from preceptor.evaluate.results import Measured, reference_rows, result_rows
-    from preceptor.train.methods import describe
+    from preceptor.evaluate.results import reference_rows, result_rows
 
     dataset, settings = state.datasets[setting], state.recipe.evaluate
     labels = dataset.task.labels
@@ -75,21 +91,30 @@ def _rows(state: Run, setting: str) -> list[Row]:
     for cell in cells(state):
         if cell.setting == setting:
             groups.setdefault((cell.student.name, cell.arm), []).append(cell)
-    measured = []
-    for (student, arm), members in groups.items():
-        known = [found(state, cell) for cell in members]
-        measured.append(
-            Measured(
-                setting=setting,
-                student=student,
-                arm=arm,
-                method=describe(members[0].settings) if arm else "as it came",
-                runs={cell.seed: one.predictions for cell, one in zip(members, known, strict=True)},
-                fits=[one.fit for one in known if one.fit is not None],
-                cut_prompts=known[0].cut_prompts,
-                validation={cell.seed: one.validation for cell, one in zip(members, known, strict=True)},
-            )
-        )
+    measured = [_measured(state, name, members) for (name, _), members in groups.items()]
+    points = [""] * len(measured)
+    for trial in chosen:
+        if trial.setting == setting:
+            measured.append(_measured(trial.run, trial.point.base.name, trial.cells))
+            points.append(trial.point.student.name)
     clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
-    return references + result_rows(measured, references[0], labels, settings, clusters)
+    rows = result_rows(measured, references[0], labels, settings, clusters)
+    return references + [replace(row, point=point) for row, point in zip(rows, points, strict=True)]
+
+
+def _measured(run: Run, student: str, members: Sequence[Cell]) -> Measured:
+    from preceptor.evaluate.results import Measured
+    from preceptor.train.methods import describe
+
+    known = [found(run, cell) for cell in members]
+    return Measured(
+        setting=members[0].setting,
+        student=student,
+        arm=members[0].arm,
+        method=describe(members[0].settings) if members[0].arm else "as it came",
+        runs={cell.seed: one.predictions for cell, one in zip(members, known, strict=True)},
+        fits=[one.fit for one in known if one.fit is not None],
+        cut_prompts=known[0].cut_prompts,
+        validation={cell.seed: one.validation for cell, one in zip(members, known, strict=True)},
+    )

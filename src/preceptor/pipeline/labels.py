@@ -5,6 +5,7 @@
     filter    each candidate is kept, or dropped with a reason                 filter/<setting>/<strategy>/
     train     one student per setting, arm and seed, in equal steps            train/<setting>/<student>/<arm>/seed-N/
     evaluate  predictions on the test items, then scores and intervals       evaluate/<setting>/<student>/<arm>/seed-N/
+    (sweep    settings that are tried, and one chosen without the test: sweeping.py)      sweep/
     report    one page that a reader can trust                                 report.html, results.{json,txt}
 
 A stage's result lies in a folder that is renamed into place when it is complete and carries the hash of all that went
@@ -35,7 +36,7 @@ from preceptor.pipeline.label_report import report
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving
-from preceptor.pipeline.resolve import resolved
+from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
 from preceptor.progress import Progress
 from preceptor.records import RunSummary, fingerprint
 from preceptor.store.ledger import Ledger
@@ -62,16 +63,20 @@ def run(
     is raised, and the same call goes on later.
     """
     deadline = Deadline.after(minutes, command)
-    recipe = settled(recipe)
-    state = Run(recipe, folder, base, progress, command, deadline=deadline)
+    # A sweep works presets and held rates out at every point: its recipe is kept as it was given.
+    given = recipe if recipe.sweep is not None else None
+    state = Run(settled(recipe), folder, base, progress, command, deadline=deadline, given=given)
     refuse_foreign(folder)
     with sole_writer(folder), driving():
         load_data(state)
-        write_text(folder / "recipe.toml", resolved(recipe))
+        write_text(folder / "recipe.toml", state.written)
         write_json(folder / "provenance.json", provenance())
-        planned = list(cells(state))
+        planned, sweep = list(cells(state)), open_sweep(state, load_data)
         try_out(state, planned)
-        augment_and_filter(state)
+        if sweep is not None:
+            try_out_points(sweep, try_out)
+        for one in (state, *(sweep.apart() if sweep is not None else ())):
+            augment_and_filter(one)
         for number, cell in enumerate(planned):
             if finished(state, cell):
                 continue
@@ -79,7 +84,12 @@ def run(
             train(state, cell)
             evaluate(state, cell)
             gc.collect()  # models are full of reference cycles: without this, ten cells held 5 GB of dead weights
-        return report(state)
+        if sweep is not None:
+            carry_out(state, sweep)
+        summary = report(state, sweep)
+        if sweep is not None:
+            refuse_nothing(sweep)
+        return summary
 
 
 def try_out(state: Run, planned: Sequence[Cell]) -> None:
@@ -133,9 +143,9 @@ def augment_and_filter(state: Run) -> None:
     from preceptor.teachers.budget import Budget
     from preceptor.teachers.make import make_teacher
 
-    with Ledger(state.folder / "ledger.sqlite") as ledger:
-        teacher, embed = make_teacher(state.recipe.teacher, state.folder, state.progress.say), Embedder().embed
-        readers = make_readers(state.recipe, teacher, state.folder)
+    with Ledger(state.root / "ledger.sqlite") as ledger:
+        teacher, embed = make_teacher(state.recipe.teacher, state.root, state.progress.say), Embedder().embed
+        readers = make_readers(state.recipe, teacher, state.root)
         for price in (price_of(state.recipe.teacher), *(reader.price for reader in readers.values())):
             Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
         pairs = [(setting, name) for setting in state.datasets for name in strategies]

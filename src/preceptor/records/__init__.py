@@ -31,6 +31,7 @@ from preceptor.records.scores import (
     Score,
     SeedAgreement,
 )
+from preceptor.records.sweeping import Looks, PointResult, SettingSpread, SpreadDifference, SweepResult
 
 __all__ = [
     "CATEGORIES",
@@ -54,12 +55,14 @@ __all__ = [
     "Interval",
     "Judgement",
     "LabellerCheck",
+    "Looks",
     "MatrixEntry",
     "Measure",
     "Message",
     "Outcome",
     "ParsedAnswer",
     "PerplexityChange",
+    "PointResult",
     "Prediction",
     "Reading",
     "ReliabilityBin",
@@ -72,8 +75,11 @@ __all__ = [
     "Score",
     "SeedAgreement",
     "SeedPair",
+    "SettingSpread",
     "Source",
     "Spend",
+    "SpreadDifference",
+    "SweepResult",
     "TasksFunnel",
     "TokenLogprob",
     "Verdict",

@@ -10,6 +10,7 @@ from preceptor.records.asking import Spend
 from preceptor.records.courses import Course
 from preceptor.records.examples import Example, Verdict
 from preceptor.records.scores import Estimate, Row
+from preceptor.records.sweeping import Looks, SpreadDifference, SweepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,3 +147,9 @@ class RunSummary:
     shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Setting -> test item that shares its context with another -> number of the context. Settings without any are
     left out."""
+    sweeps: tuple[SweepResult, ...] = ()
+    """With `[sweep]`: all points of every swept student, setting and arm. `rows` hold the chosen points alone."""
+    spreads: tuple[SpreadDifference, ...] = ()
+    """Swept students compared two by two, where their points answered the test items."""
+    looks: tuple[Looks, ...] = ()
+    """By setting."""

@@ -197,3 +197,5 @@ class Row:
     """None where answers have no probabilities: references, and students that generate."""
     agreement: SeedAgreement | None = None
     """None with fewer than two seeds."""
+    point: str = ""
+    """With `[sweep]`: the name under which the chosen point's weights and predictions lie."""

@@ -17,9 +17,11 @@ from preceptor.records import Estimate, Example, Funnel, Outcome, Row, RunSummar
 from preceptor.report import draw
 from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
+from preceptor.report.looks import looks_sentence
 from preceptor.report.page import Line, recorded, shown, template, total_cost
 from preceptor.report.reliability import Panel, panel
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
+from preceptor.report.sweeps import spread_rows, sweep_pictures, sweep_views
 from preceptor.store.stages import write_text
 
 __all__ = ["build", "render", "sentences"]
@@ -56,6 +58,10 @@ def render(summary: RunSummary) -> str:
         provenance=recorded(summary.provenance),
         courses=course_views(summary.courses),
         training_remarks=remarks_on(summary.courses),
+        looks=[looks_sentence(one) for one in summary.looks],
+        sweeps=sweep_views(summary.sweeps),
+        sweep_pictures=sweep_pictures(summary.sweeps),
+        spreads=spread_rows(summary.sweeps, summary.spreads),
         several_settings=len(settings(summary)) > 1,
         outcomes=tuple(Outcome),
         samples_shown=SAMPLES_SHOWN,

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from preceptor.records import Estimate, Interval, Row, RunSummary
 from preceptor.report import draw
+from preceptor.report.sweeps import sweep_sentences
 
 BASELINE = "none"
 """The arm without generated data, to which all others are compared."""
 
 
 def sentences(summary: RunSummary) -> list[str]:
-    """The result in at most five plain sentences, made from the rows alone.
+    """The result in at most five plain sentences, made from the rows alone, and at most two on a sweep.
 
     The first `headlines(summary)` of them say whether generated data helped.
     """
@@ -27,6 +28,7 @@ def sentences(summary: RunSummary) -> list[str]:
     if not gains:
         gains = ["No arm with generated data was trained, so nothing is said about augmentation."]
     lines = [*gains, _references(summary), _generated(summary), _seeds(summary)]
+    lines += sweep_sentences(summary.sweeps, summary.spreads)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines if line]
 
 

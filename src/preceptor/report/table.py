@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from preceptor.records import Estimate, MatrixEntry, Row
+from preceptor.records import Estimate, MatrixEntry, Row, SweepResult
 from preceptor.report import draw
 from preceptor.report.matrix import in_order, lost, mark, metric_name
+from preceptor.report.sweeps import heading, point_rows
 
 NAMES = {"floor": "most frequent label", "human": "one person", "submission": "these predictions"}
 MATRIX_HEAD = (
@@ -88,3 +89,11 @@ def _known(estimate: Estimate | None, sign: str = "") -> str:
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def sweep_table(sweep: SweepResult) -> str:
+    """The points of one sweep: values, the score that chooses, test scores where there are some, what became of it."""
+    head, rows = point_rows(sweep)
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join([f"sweep: {heading(sweep)}", *(_aligned(line, widths) for line in lines)])

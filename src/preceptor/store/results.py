@@ -55,9 +55,9 @@ class ResultsBook:
         entry = {"identity": identity, "scores": asdict(scores), **_made_with()}
         self._write(cell, {**found, "benchmarks": {**found.get("benchmarks", {}), benchmark: entry}})
 
-    def predictions(self, cell: str, identity: str) -> Mapping[str, Any] | None:
+    def predictions(self, cell: str, identity: str, part: str = "predictions") -> Mapping[str, Any] | None:
         """What `add_predictions` wrote down for these inputs: `ids`, `said`, `outcomes`, `probabilities`, `extra`."""
-        found: dict[str, Any] = self._read(cell).get("predictions", {})
+        found: dict[str, Any] = self._read(cell).get(part, {})
         if found.get("identity") != identity:
             return None
         if not all(isinstance(found.get(key), list) for key in ("ids", "said", "outcomes", "probabilities")):
@@ -71,8 +71,13 @@ class ResultsBook:
         predictions: Sequence[Prediction],
         fit: Mapping[str, Any] | None,
         extra: Mapping[str, Any],
+        part: str = "predictions",
     ) -> None:
-        """Write down what a student said to the test items, by id and without the text of its answers."""
+        """Write down what a student said to the test items, by id and without the text of its answers.
+
+        With the part `choosing` of a sweep's points: what it said to the items that choose. One part stays when the
+        other is written.
+        """
         entry = {
             "identity": identity,
             "ids": [p.id for p in predictions],
@@ -82,7 +87,8 @@ class ResultsBook:
             "fit": None if fit is None else dict(fit),
             "extra": dict(extra),
         }
-        self._write(cell, {"predictions": {**entry, **_made_with()}})
+        kept = {name: value for name, value in self._read(cell).items() if name in ("predictions", "choosing")}
+        self._write(cell, {**kept, part: {**entry, **_made_with()}})
 
     def _path(self, cell: str) -> Path:
         return self.folder / f"{cell}.json"

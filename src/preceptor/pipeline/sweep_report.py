@@ -1,0 +1,113 @@
+"""What the report says of a sweep: its points in tables, how far they lie apart, and who looked at the test items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from preceptor.evaluate.calibration import estimates_of
+from preceptor.evaluate.contexts import clusters_of
+from preceptor.evaluate.metrics import floor_predictions, score
+from preceptor.evaluate.sweeps import METRICS, Spreads, choosing_score, spreads
+from preceptor.pipeline.label_cells import Cell, Run, evaluate_stage, found, shared_of
+from preceptor.pipeline.sweeping import Sweep, Trial
+from preceptor.records import Estimate, Looks, PointResult, Prediction, SpreadDifference, SweepResult, fingerprint
+from preceptor.store.seal import count, read_looks
+
+
+def sweep_findings(state: Run, sweep: Sweep) -> tuple[tuple[SweepResult, ...], tuple[SpreadDifference, ...]]:
+    """All points of every student, setting and arm with their scores, and every two swept students compared."""
+    places = dict.fromkeys((trial.setting, trial.arm) for trial in sweep.trials)
+    apart = {place: _spreads(state, sweep, *place) for place in places}
+    results = []
+    for (setting, student, arm), trials in sweep.groups().items():
+        dataset = state.datasets[setting]
+        floor = score(floor_predictions(dataset.test, dataset.task.labels), dataset.task.labels)
+        asked = next((sweep.asked[trial.key] for trial in trials if trial.key in sweep.asked), {})
+        results.append(
+            SweepResult(
+                setting=setting,
+                student=student,
+                arm=arm,
+                keys=tuple(trials[0].point.values),
+                select=sweep.settings.select,
+                by=sweep.settings.by,
+                points=tuple(_point(state, sweep, trial) for trial in trials),
+                items=len(next(iter(asked.values()), ())),
+                floor={"accuracy": floor.accuracy, "macro_f1": floor.macro_f1},
+                spread=apart[setting, arm].of.get(student, {}),
+            )
+        )
+    differences = tuple(
+        SpreadDifference(setting, arm, first, second, metric, wide, sd)
+        for (setting, arm), found_there in apart.items()
+        for (first, second), by_metric in found_there.differences.items()
+        for metric, (wide, sd) in by_metric.items()
+    )
+    return tuple(results), differences
+
+
+def _answered(trial: Trial) -> dict[int, Sequence[Prediction]]:
+    return {cell.seed: found(trial.run, cell).predictions for cell in trial.cells}
+
+
+def _clusters(state: Run, setting: str) -> Sequence[int] | None:
+    return clusters_of([item.id for item in state.datasets[setting].test], shared_of(state, setting))
+
+
+def _spreads(state: Run, sweep: Sweep, setting: str, arm: str) -> Spreads:
+    points: dict[str, list[dict[int, Sequence[Prediction]]]] = {}
+    for trial in sweep.trials:
+        if (trial.setting, trial.arm) == (setting, arm) and sweep.scored(trial):
+            points.setdefault(trial.point.base.name, []).append(_answered(trial))
+    settings, labels = state.recipe.evaluate, state.datasets[setting].task.labels
+    return spreads(points, labels, settings.resamples, settings.interval_seed, clusters_I=_clusters(state, setting))
+
+
+def _point(state: Run, sweep: Sweep, trial: Trial) -> PointResult:
+    labels, settings = state.datasets[trial.setting].task.labels, state.recipe.evaluate
+    asked = sweep.asked.get(trial.key)
+    choosing, seeds = choosing_score(asked, labels, sweep.settings.by) if asked else (None, ())
+    tested: dict[str, Estimate | None] = dict.fromkeys(METRICS)
+    if sweep.scored(trial):
+        runs = list(_answered(trial).values())
+        estimates = estimates_of(
+            runs, labels, settings.resamples, settings.interval_seed, _clusters(state, trial.setting)
+        )
+        tested = {"accuracy": estimates.accuracy, "macro_f1": estimates.macro_f1}
+    return PointResult(
+        name=trial.point.student.name,
+        values=dict(trial.point.values),
+        scale=trial.settings.scale,
+        learning_rate=trial.settings.learning_rate,
+        choosing=choosing,
+        choosing_seeds=seeds,
+        accuracy=tested["accuracy"],
+        macro_f1=tested["macro_f1"],
+        chosen=sweep.is_chosen(trial),
+        failed=sweep.failures.get(trial.key, ""),
+    )
+
+
+def looks_at(state: Run, shown: Sequence[tuple[Run, Cell]]) -> tuple[Looks, ...]:
+    """How often the test items were looked at, once for settings that have the same ones.
+
+    `shown`: the cells that the report is made of.
+    """
+    folders = [state.root, *([state.book.folder] if state.book is not None else [])]
+    # Every look is written to both: what stands in both is one.
+    looks = {json.dumps(asdict(look), sort_keys=True): look for folder in folders for look in read_looks(folder)}
+    settings: dict[str, list[str]] = {}
+    for setting, dataset in state.datasets.items():
+        settings.setdefault(fingerprint(dataset.test), []).append(setting)
+    return tuple(
+        count(
+            list(looks.values()),
+            ", ".join(names),
+            test,
+            len(state.datasets[names[0]].test),
+            [evaluate_stage(run, cell).identity for run, cell in shown if cell.setting in names],
+        )
+        for test, names in settings.items()
+    )
