@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
+from preceptor.config import ASKING
+from preceptor.pipeline.label_arms import missing, nothing_kept, remark_on
 from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
 from preceptor.pipeline.resolve import resolved
-from preceptor.records import Course, Row, RunSummary, content_hash, course_of
+from preceptor.records import Arm, Course, Row, RunSummary, content_hash, course_of
+from preceptor.report.arms import controls
 from preceptor.report.build import build
 from preceptor.report.table import as_table
 from preceptor.store.provenance import provenance
@@ -39,15 +42,18 @@ def report(state: Run) -> RunSummary:
         recipe=resolved(recipe),
         command=state.command,
         courses=tuple(_courses(state)),
+        arms={name: Arm(arm.use, arm.real, arm.labels == "shuffled") for name, arm in recipe.arms.items()},
     )
     write_json(state.folder / "results.json", asdict(summary))
-    write_text(state.folder / "results.txt", as_table(rows) + "\n")
+    write_text(state.folder / "results.txt", as_table(rows, controls(summary)) + "\n")
     build(summary, state.folder / "report.html")
     return summary
 
 
 def _courses(state: Run) -> Iterator[Course]:
     for cell in sorted(cells(state), key=lambda cell: list(state.datasets).index(cell.setting)):
+        if nothing_kept(state, cell):
+            continue
         fit = found(state, cell).fit
         if fit is not None:
             yield course_of(cell.setting, cell.student.name, cell.arm, cell.seed, fit)
@@ -75,8 +81,11 @@ def _rows(state: Run, setting: str) -> list[Row]:
     for cell in cells(state):
         if cell.setting == setting:
             groups.setdefault((cell.student.name, cell.arm), []).append(cell)
-    measured = []
+    measured, absent = [], []
     for (student, arm), members in groups.items():
+        if nothing_kept(state, members[0]):
+            absent.append(Row("arm", setting, student, arm, missing=missing(state, members[0])))
+            continue
         known = [found(state, cell) for cell in members]
         measured.append(
             Measured(
@@ -92,4 +101,15 @@ def _rows(state: Run, setting: str) -> list[Row]:
         )
     clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
-    return references + result_rows(measured, references[0], labels, settings, clusters)
+    rows = [*result_rows(measured, references[0], labels, settings, clusters), *absent]
+    rows.sort(key=lambda row: list(groups).index((row.student, row.arm)))
+    return references + [_with_arm(state, row, groups[row.student, row.arm]) for row in rows]
+
+
+def _with_arm(state: Run, row: Row, members: Sequence[Cell]) -> Row:
+    """The row with what its arm's training data and teacher must be known by."""
+    if row.kind != "arm":
+        return row
+    asked = any(name in ASKING for name in state.recipe.arms[row.arm].use)
+    teacher = state.teacher_scores.get(row.setting) if asked else None
+    return replace(row, remark=remark_on(state, members), teacher=teacher)

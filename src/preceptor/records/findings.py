@@ -79,7 +79,7 @@ class Funnel:
     setting: str
     strategy: str
     asked: int
-    """Requests made to the teacher."""
+    """Requests made to the teacher; of strategies that ask nobody, edits made or items in the file."""
     candidates: int
     """Answers from which an example could be read; the rest is counted under `unreadable`."""
     unreadable: Mapping[str, int]
@@ -115,6 +115,18 @@ class Sample:
     parent: Example
 
 
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one arm is trained on."""
+
+    use: tuple[str, ...] = ()
+    """Strategies whose kept examples it is trained on."""
+    real: bool = True
+    """Whether it is trained on the real items too."""
+    shuffled: bool = False
+    """Whether the labels of the generated examples changed places."""
+
+
 @dataclass(frozen=True)
 class RunSummary:
     """All that the report shows. `results.json` in the run's folder is this record as JSON."""
@@ -146,3 +158,5 @@ class RunSummary:
     shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Setting -> test item that shares its context with another -> number of the context. Settings without any are
     left out."""
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    """By name, in the order of the recipe."""
