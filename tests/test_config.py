@@ -131,7 +131,7 @@ def test_an_unknown_key_is_named_with_the_keys_that_are_allowed(
         ("data=3", ["data = 3", "table"]),
         ("data.task=law", ["data.task = 'law'", "'demo', 'pubmedqa' or 'jsonl'"]),
         ("data.max_train=0", ["data.max_train = 0", "greater than or equal to 1"]),
-        ("arms.more=['shout']", ["arms.more.0 = 'shout'", "'rewrite' or 'new'"]),
+        ("arms.more=['shout']", ["arms.more: there is no strategy 'shout'", "rewrite, new, edit, published"]),
         ("name=../up", ["name = '../up'", "pattern"]),
         ("teacher.temperature=3", ["teacher.temperature = 3", "less than or equal to 2"]),
         ("filter.chain=['spell']", ["filter.chain.0 = 'spell'", "'wellformed'"]),
@@ -161,6 +161,18 @@ def test_a_wrong_value_is_named_with_what_is_allowed(override: str, words: list[
         (["arms={}"], "at least one arm"),
         (["arms.none=['rewrite']"], "arms.none is the real data alone"),
         (["arms.untrained=[]"], "arms.untrained: this name means the student as it came"),
+        (["arms.a={ real = false }"], "arms.a.real = false leaves nothing to train on"),
+        (["arms.a={ labels = 'shuffled' }"], 'arms.a.labels = "shuffled" is about generated examples'),
+        (["arms.none={ labels = 'shuffled' }"], 'arms.none.labels = "shuffled" is about generated examples'),
+        (["arms.a={ use = ['shout'] }"], "arms.a.use: there is no strategy 'shout'; there are rewrite, new"),
+        (["arms.a={ use = ['new', 'new'] }"], "arms.a.use names 'new' twice"),
+        (["arms.a=rewrite"], "arms.a = 'rewrite': an arm is a list of strategies, or a table"),
+        (["arms.a={ used = ['new'] }"], "unknown key 'arms.a.used'"),
+        (["arms.a={ use = ['new'], labels = 'none' }"], "arms.a.labels = 'none': input should be 'own' or 'shuffled'"),
+        (["arms.a={ use = ['new'], real = 'x' }"], "arms.a.real = 'x'"),
+        (["arms.a={ use = 'new' }"], "arms.a.use = 'new'"),
+        (["arms.a=['published']"], "arms.a.use: the strategy 'published' needs augment.published"),
+        (["augment.published=x.jsonl"], 'augment.published is for data.task = "jsonl"'),
         (["filter.agreement.labeller=other"], r"needs a table \[filter\.agreement\.teacher\]"),
         (["filter.agreement.teacher.kind=scripted"], r"only for filter\.agreement\.labeller = .other."),
         (["train.method=prefix", "train.projection=true"], "train.projection = true needs .* 'random', not 'text'"),
@@ -220,7 +232,7 @@ def test_overrides_reach_tables_entries_and_new_tables(recipe: Path) -> None:
     assert (small.rank, small.alpha) == (4, 64)
     assert (large.rank, large.epochs, large.alpha) == (2, 0.5, 64)
     assert found.filter.leakage.ngram == 5
-    assert found.arms["both"] == ("rewrite", "new")
+    assert found.arms["both"].use == ("rewrite", "new")
     assert found.strategies == ("rewrite", "new")
 
 

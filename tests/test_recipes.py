@@ -86,6 +86,17 @@ def test_pubmedqa_references_are_those_of_the_published_test(
     assert values == {"official": [(0.552, 0.237), (0.78, 0.722)], "paper": [(0.554, 0.238), (0.824, 0.787)]}
 
 
+@pytest.mark.long
+def test_controls(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRECEPTOR_DATA", str(data_root))
+    summary = run_small("controls", tmp_path, f'results="{tmp_path / "results"}"')
+    arms = ("none", "rewrite", "new", "combined", "edit", "synthetic-only", "shuffled")
+    assert [row.arm for row in summary.rows if row.kind == "arm"] == list(arms)
+    assert not any(row.missing for row in summary.rows)
+    assert all(row.real_items == (0 if row.arm == "synthetic-only" else 12) for row in summary.rows if row.arm)
+    assert {row.arm for row in summary.rows if row.teacher} == set(arms) - {"none", "edit"}
+
+
 def test_strategyqa(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRECEPTOR_DATA", str(data_root))
     summary = run_small("strategyqa", tmp_path)

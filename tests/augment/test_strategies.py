@@ -17,7 +17,7 @@ from preceptor.augment.base import (
     make_strategy,
     question_field,
 )
-from preceptor.config import AugmentSettings, Recipe
+from preceptor.config import ASKING, STRATEGIES, ArmSettings, AugmentSettings
 from preceptor.data import demo, pubmedqa
 from preceptor.data.base import Task
 from preceptor.errors import RecipeError
@@ -175,9 +175,9 @@ def test_a_task_without_a_question_rewords_its_first_input() -> None:
 
 
 def test_every_strategy_and_prompt_of_a_recipe_exists() -> None:
-    arms = Recipe.model_fields["arms"].annotation
-    names = get_args(get_args(get_args(arms)[1])[0])
-    assert {strategy(demo.TASK, name).name for name in names} == set(names)
+    names = get_args(get_args(ArmSettings.model_fields["use"].annotation)[0])
+    assert names == STRATEGIES
+    assert {strategy(demo.TASK, name).name for name in ASKING} == set(ASKING)
     used = {
         strategy(demo.TASK, n, w).prompt.name for n, w in (("new", "question"), *(("rewrite", w) for w in REWRITES))
     }

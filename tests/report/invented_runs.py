@@ -15,6 +15,7 @@ from pathlib import Path
 from preceptor.records import (
     KEEP,
     Agreement,
+    Arm,
     Calibration,
     Corrected,
     Course,
@@ -31,6 +32,7 @@ from preceptor.records import (
     SeedAgreement,
     Source,
     Spend,
+    TeacherScore,
     content_hash,
     course_of,
     drop,
@@ -309,6 +311,17 @@ def course(setting: str, student: str, arm: str, seed: int, **more: object) -> C
     )
 
 
+KNOWS = TeacherScore(
+    TEACHER,
+    "likelihood of the labels",
+    50,
+    Estimate(0.58, Interval(0.442, 0.706, method="wilson")),
+    {"answered": 49, "unparsed": 1},
+    "yes",
+    Estimate(0.56, Interval(0.42, 0.69, method="wilson")),
+)
+
+
 def full() -> RunSummary:
     """Two settings, two students, two arms, three seeds."""
     free, required = "reasoning-free", "reasoning-required"
@@ -354,7 +367,9 @@ def full() -> RunSummary:
             gain_macro_f1=gain(0.041, 0.035),
         ),
     ]
+    rows = [dataclasses.replace(row, teacher=KNOWS) if row.arm == "rewrite" else row for row in rows]
     return RunSummary(
+        arms={"none": Arm(), "rewrite": Arm(("rewrite",))},
         name="pubmedqa",
         title="Does rewriting questions help two small students?",
         notice="Invented run for tests: no figure on this page was measured.",
@@ -431,7 +446,7 @@ def hostile(text: str = MARKUP) -> RunSummary:
             return value + text
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             named = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-            keep = {"kind"} if isinstance(value, Row) else set()
+            keep = {"kind", "missing"} if isinstance(value, Row) else set()
             return dataclasses.replace(value, **{k: v if k in keep else swap(v) for k, v in named.items()})
         if isinstance(value, Mapping):
             return {swap(k): swap(v) for k, v in value.items()}

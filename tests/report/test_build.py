@@ -145,7 +145,8 @@ def test_the_result_table_holds_scores_intervals_spread_and_gains(full_page: Pag
     words = full_page.words
     assert (
         "smollm2 · rewrite450 real + 61 generated items 0.787 [0.746, 0.828] sd 0.017 0.586 [0.541, 0.631] "
-        "sd 0.022 +0.034 [+0.006, +0.062] gain +0.041 [+0.006, +0.076] gain 0.919 0.811 0.055 yes 100 % 3"
+        "sd 0.022 +0.034 [+0.006, +0.062] gainteacher 0.580 on validation "
+        "(50 items) +0.041 [+0.006, +0.076] gain 0.919 0.811 0.055 yes 100 % 3"
     ) in words
     assert "minilm · rewrite450 real + 61 generated items 0.545 [0.504, 0.586] sd 0.017" in words
     assert "−0.002 [−0.023, +0.019] noise" in words
@@ -161,7 +162,7 @@ def test_floor_and_human_come_first_whatever_the_rows_order() -> None:
     assert (
         page.index("Majority flooralways")
         < page.index("minilm · rewrite450 real")
-        < page.index("minilm · none450 real")
+        < page.index("minilm · nonecontrol: 450 real")
     )
 
 
@@ -187,7 +188,7 @@ def test_absent_things_are_said_and_not_invented() -> None:
     assert "Human" not in words
     assert "This data set records no human answers." in words
     assert "unknown the price is not known" in words.replace("unknownthe", "unknown the")
-    assert "Nothing was kept: arms with rewrite were trained on the same data as without." in words
+    assert "Nothing was kept: an arm with rewrite alone was not run, and in other arms it adds nothing." in words
     assert "single seeds" in words
     words = Page(render(wide())).words
     assert "no result" in words

@@ -74,7 +74,7 @@ def test_floor_human_data_and_seeds_are_said() -> None:
     )
     lines = sentences(plain())
     assert not any("person" in line for line in lines)
-    assert "so every arm was trained on the real data alone." in lines[2]
+    assert "so no arm with generated data was trained." in lines[2]
     assert lines[3] == "With a single seed, how much training itself varies is not known."
 
 

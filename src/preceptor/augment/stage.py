@@ -101,3 +101,11 @@ def write_candidates(folder: Path, teacher: str, asked: Asked, found: Candidates
             },
         },
     )
+
+
+def write_made(folder: Path, found: Candidates) -> None:
+    """Write the same two files for candidates that no teacher was asked for."""
+    made = len(found.examples) + found.unreadable.total()
+    nobody = {"teacher": "", "outcomes": {}, "spend": asdict(Spend(usd=0.0)), "calls": {}}
+    write_examples(folder / CANDIDATES, found.examples)
+    write_json(folder / ASKED, {"asked": made, "unreadable": dict(found.unreadable), **nobody})

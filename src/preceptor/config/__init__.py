@@ -4,7 +4,8 @@ TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, 
 """
 
 from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, PerplexitySettings, SourceSettings
-from preceptor.config.augment import STRATEGIES, AugmentSettings
+from preceptor.config.arms import ArmSettings
+from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings, TaskSettings
 from preceptor.config.filter import (
@@ -46,6 +47,7 @@ from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings,
 from preceptor.config.train import LORA, VIRTUAL, EvaluateSettings, StudentSettings, TrainSettings
 
 __all__ = [
+    "ASKING",
     "FILTERS",
     "GENERATED",
     "KINDS",
@@ -57,6 +59,7 @@ __all__ = [
     "AdaptRecipe",
     "AdaptSettings",
     "AgreementSettings",
+    "ArmSettings",
     "AugmentSettings",
     "BenchmarkSettings",
     "BudgetSettings",

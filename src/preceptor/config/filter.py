@@ -11,6 +11,10 @@ from preceptor.config.teacher import TeacherSettings
 
 FILTERS = ("wellformed", "drift", "duplicates", "leakage")
 
+UNASKED = {"edit": ("duplicates", "leakage"), "published": ("wellformed", "duplicates", "leakage")}
+"""Strategy -> filters of the chain that judge what no teacher of the run wrote. An edited text is not well-formed and
+says nothing new by design, and what costs nothing is not worth a teacher's second opinion."""
+
 
 class WellformedSettings(Section):
     """Bounds of the `wellformed` filter."""
@@ -154,6 +158,12 @@ class FilterSettings(Section):
     novelty: NoveltySettings = NoveltySettings()
     agreement: AgreementSettings = AgreementSettings()
     judge: JudgeSettings = JudgeSettings()
+
+    def of_strategy(self, strategy: str) -> Self:
+        """The settings with the part of the chain that judges a strategy's candidates."""
+        if strategy not in UNASKED:
+            return self
+        return self.model_copy(update={"chain": tuple(name for name in self.chain if name in UNASKED[strategy])})
 
     @property
     def labelling_student(self) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
-from preceptor.config.augment import STRATEGIES, AugmentSettings
+from preceptor.config.arms import ArmSettings, check_arms, long_forms
+from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
@@ -30,8 +31,9 @@ class Recipe(Section):
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     budget: BudgetSettings = BudgetSettings()
-    arms: dict[Name, tuple[Literal["rewrite", "new"], ...]] = {"none": (), "rewrite": ("rewrite",)}
-    """Arm name -> strategies whose kept examples join the real data. All arms get equal optimiser steps."""
+    arms: dict[Name, ArmSettings] = {"none": ArmSettings(), "rewrite": ArmSettings(use=("rewrite",))}
+    """What each arm is trained on. A list of strategies is short for a table with `use`. All arms get equal optimiser
+    steps."""
     augment: AugmentSettings = AugmentSettings()
     filter: FilterSettings = FilterSettings()
     train: TrainSettings = TrainSettings()
@@ -39,20 +41,19 @@ class Recipe(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     sweep: SweepSettings | None = None
 
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _long_arms(cls, given: Any) -> Any:
+        return long_forms(given)
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if not self.students:
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
-        if not self.arms:
-            raise ValueError("arms: at least one arm is needed")
-        if self.arms.get("none"):
-            raise ValueError(
-                "arms.none is the real data alone, to which the others are compared: give it no strategies"
-            )
-        if "untrained" in self.arms:
-            raise ValueError("arms.untrained: this name means the student as it came; choose another")
+        check_arms(self.arms)
+        self._check_published()
         if self.filter.labelling_student:
             for setting in self.data.settings or ("",):
                 self.labelling_student(setting)
@@ -70,10 +71,30 @@ class Recipe(Section):
             check_sweep(self, self.sweep)
         return self
 
+    def _check_published(self) -> None:
+        users = [name for name, arm in self.arms.items() if "published" in arm.use]
+        if users and self.augment.published is None:
+            raise ValueError(f"arms.{users[0]}.use: the strategy 'published' needs augment.published, a file of items")
+        if self.augment.published is not None and self.data.task != "jsonl":
+            raise ValueError(
+                'augment.published is for data.task = "jsonl", whose table [data.own] says how to read the file, not '
+                f"{self.data.task!r}"
+            )
+
     @property
     def strategies(self) -> tuple[str, ...]:
         """Strategies that some arm uses, in a fixed order."""
-        return tuple(s for s in STRATEGIES if any(s in used for used in self.arms.values()))
+        return tuple(s for s in STRATEGIES if any(s in arm.use for arm in self.arms.values()))
+
+    @property
+    def asking(self) -> tuple[str, ...]:
+        """Those of them that ask the teacher."""
+        return tuple(s for s in self.strategies if s in ASKING)
+
+    @property
+    def teacher_scored(self) -> bool:
+        """Whether the teacher is asked the validation items."""
+        return bool(self.asking) and self.evaluate.teacher
 
     def labelling_student(self, setting: str) -> StudentSettings:
         """The student that labels generated items in a data setting; raises `ValueError` when there is none."""

@@ -226,3 +226,7 @@ class EvaluateSettings(Section):
     resamples: int = Field(2000, ge=100)
     """Bootstrap resamples."""
     interval_seed: Seed = 0
+    teacher: bool = True
+    """Ask the teacher that writes data validation items too: what it knows itself stands beside each arm's gain."""
+    teacher_items: int = Field(50, ge=1)
+    """So many of them at most, the same that a labeller is checked on."""

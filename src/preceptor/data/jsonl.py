@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from preceptor.config import DataSettings, TaskSettings
 from preceptor.data import files, splits
 from preceptor.data.base import Dataset, Task
 from preceptor.errors import DataError, RecipeError, SplitError
-from preceptor.records import Example
+from preceptor.records import Example, Source
 
 SETTING = "default"
 SETTINGS = (SETTING,)
@@ -69,6 +69,37 @@ def read_files(own: TaskSettings, name: str, paths: Mapping[str, Path]) -> tuple
     found = {part: reader.read(path, f"{part}-" if part else "") for part, path in paths.items()}
     reader.check_optional_fields()
     return task, found
+
+
+def read_published(own: TaskSettings, task: Task, path: Path, parent: str) -> list[Example]:
+    """Augmented items that somebody published, in the form of the task's own file, with the id of the item that each
+    was made from under the key `parent`.
+
+    Raises `DataError` naming file, line and field.
+    """
+    reader = _Reader(own.model_copy(update={"id": None}), task)  # ids of their own are not needed, and may be missing
+    found = []
+    for row in rows(path):
+        item, made_from = reader.example(row), _find(row.value, parent)
+        if not isinstance(made_from, str | int) or isinstance(made_from, bool) or not str(made_from).strip():
+            raise row.wrong(
+                f"the parent's id {parent!r} is missing, or is not a text or a whole number.",
+                "Name its key in augment.published_parent.",
+            )
+        found.append(
+            replace(
+                item,
+                id=f"{made_from}-published-{row.line}",
+                origin="published",
+                parents=(str(made_from),),
+                source=Source(
+                    "published", prompt=path.name, prompt_hash="", teacher="", call="", finish="stop", changed=()
+                ),
+            )
+        )
+    if not found:
+        raise DataError.at(path, "there are no items.", hint="Write one JSON object per line.")
+    return found
 
 
 def _split_name(settings: DataSettings) -> str:
@@ -176,7 +207,7 @@ class _Reader:
 
     def read(self, path: Path, prefix: str = "") -> tuple[Example, ...]:
         """The items of a file. Without an id key an item's id is `prefix` and its line number."""
-        items = tuple(self._example(row, prefix) for row in rows(path))
+        items = tuple(self.example(row, prefix) for row in rows(path))
         if not items:
             raise DataError.at(path, "there are no items.", hint="Write one JSON object per line.")
         return items
@@ -190,7 +221,8 @@ class _Reader:
                     "Correct it in data.own.fields, or remove it.",
                 )
 
-    def _example(self, row: Row, prefix: str) -> Example:
+    def example(self, row: Row, prefix: str = "") -> Example:
+        """The item of one row."""
         fields = {name: self._field(row, name, key) for name, key in self._own.fields.items()}
         item = self._id(row, prefix)
         if item in self._seen:

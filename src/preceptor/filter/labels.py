@@ -77,11 +77,12 @@ class TeacherLabeller:
 
     def __call__(self, examples: Sequence[Example]) -> list[Label]:
         """The majority of the draws for each example."""
-        answers = self.ask([r for example in examples for r in draws_of(self._request(example), self.draws)])
+        answers = self.ask([r for example in examples for r in draws_of(self.request(example), self.draws)])
         votes = [_vote(self.task, answer) for answer in answers]
         return [majority(votes[i : i + self.draws], self.task.labels) for i in range(0, len(votes), self.draws)]
 
-    def _request(self, example: Example) -> Request:
+    def request(self, example: Example) -> Request:
+        """What it asks about one example."""
         messages = prompt().messages(prompt=self.task.render(example), labels=self.task.labels)
         return Request(messages, self.sampling, item=f"label/{example.id}")
 

@@ -68,11 +68,15 @@ def funnel(setting: str, strategy: str, asked: Mapping[str, Any], filtered: Filt
 
 
 def samples(setting: str, strategy: str, filtered: Filtered, parents: Mapping[str, Example]) -> list[Sample]:
-    """The first few kept examples, and the first few dropped for each reason, beside their parents."""
+    """The first few kept examples, and the first few dropped for each reason, beside their parents.
+
+    What names no training item as its parent has none to stand beside.
+    """
     shown: Counter[str] = Counter()
     chosen = []
     for example, step, verdict in [*((e, "", KEEP) for e in filtered.kept), *filtered.dropped]:
-        if shown[verdict.reason] < (SAMPLES_KEPT if verdict.kept else SAMPLES_PER_REASON):
+        known = example.parents and example.parents[0] in parents
+        if known and shown[verdict.reason] < (SAMPLES_KEPT if verdict.kept else SAMPLES_PER_REASON):
             shown[verdict.reason] += 1
             chosen.append(Sample(setting, strategy, verdict, step, example, parents[example.parents[0]]))
     return chosen

@@ -129,6 +129,14 @@ def open_student(
     return Student(loaded, loaded.model, head, tuple(labels), tokens, room - answer)
 
 
+def reader_of(loaded: Loaded, labels: Sequence[str], targets: Sequence[str]) -> Student:
+    """A language model that is loaded already, to be read by the likelihood of labels; prompts may fill its window."""
+    tokens = [encode_target(loaded.tokenizer, target) for target in targets]
+    _check_targets(labels, tokens)
+    limit = loaded.window - max(map(len, tokens)) - 1  # as `open_student` leaves room for an end-of-text token
+    return Student(loaded, loaded.model, "causal", tuple(labels), tokens, limit)
+
+
 def room_beside(loaded: Loaded, max_length: int, reserve: int) -> int:
     """Tokens that text may have beside `reserve` virtual ones; raises `RecipeError` when they do not fit together."""
     window = loaded.window

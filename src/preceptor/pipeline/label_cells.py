@@ -12,10 +12,21 @@ from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.pipeline.accompany import accompany
 from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.label_arms import arm_of, generated_for
 from preceptor.pipeline.resolve import resolved
 from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.progress import Progress
-from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spend, content_hash, fingerprint
+from preceptor.records import (
+    Example,
+    Funnel,
+    Outcome,
+    Prediction,
+    Sample,
+    Spend,
+    TeacherScore,
+    content_hash,
+    fingerprint,
+)
 from preceptor.store.results import ResultsBook
 from preceptor.store.seal import UNCHOSEN, Choice, Look, record
 from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
@@ -58,6 +69,8 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
     """(setting, strategy) -> generated examples that passed every filter."""
+    teacher_scores: dict[str, TeacherScore] = field(default_factory=dict)
+    """Setting -> what the teacher says itself to its validation items."""
     spend: dict[str, Spend] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
     """Calls whose cost `spend` holds."""
@@ -129,14 +142,10 @@ def cells(state: Run) -> Iterator[Cell]:
                     yield Cell(student, settings, setting, arm, seed)
 
 
-def generated_for(state: Run, cell: Cell) -> list[Example]:
-    """Kept examples of the arm's strategies."""
-    return [e for name in state.recipe.arms.get(cell.arm, ()) for e in state.kept[cell.setting, name]]
-
-
 def train_stage(state: Run, cell: Cell) -> Stage:
     """Where a cell's weights lie, and what they depend on."""
     dataset, task = state.datasets[cell.setting], state.datasets[cell.setting].task
+    with_real = arm_of(state, cell).real
     inputs = {
         "model": cell.student.model,
         **made_by(cell.student.model),
@@ -144,12 +153,14 @@ def train_stage(state: Run, cell: Cell) -> Stage:
         # Of the untrained student only how long its prompts may be and how it computes.
         "settings": cell.settings.deciding(None if cell.arm else SETTINGS_OF_UNTRAINED),
         "task": asdict(task),
-        "real": fingerprint(dataset.train if cell.arm else ()),
+        "real": fingerprint(dataset.train if cell.arm and with_real else ()),
         "generated": fingerprint(generated_for(state, cell)),
         "validation": fingerprint(dataset.validation if cell.arm else ()),
         "seed": cell.seed,
         "arm": "trained" if cell.arm else "untrained",
         **teacher_of(state, cell),
+        # Also of an arm without real items the number of steps follows from theirs.
+        **({} if with_real else {"steps of": fingerprint(dataset.train)}),
     }
     return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
 
@@ -174,6 +185,7 @@ def train(state: Run, cell: Cell) -> None:
             generated=generated_for(state, cell),
             validation=dataset.validation,
             seed=cell.seed,
+            with_real=arm_of(state, cell).real,
             on_start=lambda items, steps: state.progress.say(f"train: {cell.words}: {updates(items, steps)}"),
             upkeep=accompany(stage, cell.settings, names, state.folder, state.deadline, state.progress, advance),
             taught=thoughts,
@@ -192,14 +204,19 @@ def updates(items: int, steps: int) -> str:
     )
 
 
+def reading_of(state: Run) -> dict[str, Any]:
+    """The keys of `[evaluate]` that can change a student's prediction."""
+    # Batch size, resampling and what the teacher says cannot.
+    without = {"batch_size", "resamples", "interval_seed", "teacher", "teacher_items"}
+    return state.recipe.evaluate.model_dump(mode="json", exclude=without)
+
+
 def evaluate_stage(state: Run, cell: Cell) -> Stage:
     """Where a cell's predictions lie, and what they depend on."""
-    # Batch size and resampling cannot change a prediction.
-    settings = state.recipe.evaluate.model_dump(mode="json", exclude={"batch_size", "resamples", "interval_seed"})
     inputs = {
         "trained": train_stage(state, cell).identity,
         "test": fingerprint(state.datasets[cell.setting].test),
-        "settings": settings,
+        "settings": reading_of(state),
     }
     return Stage(cell.place(state.folder / "evaluate"), identity(VERSIONS["evaluate"], inputs))
 

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from preceptor.config import ASKING
+from preceptor.pipeline.label_arms import missing, nothing_kept, remark_on
 from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
 from preceptor.pipeline.sweep_report import looks_at, sweep_findings
 from preceptor.pipeline.sweeping import Sweep, Trial
-from preceptor.records import Course, Row, RunSummary, content_hash, course_of
+from preceptor.records import Arm, Course, Row, RunSummary, content_hash, course_of
+from preceptor.report.arms import controls
 from preceptor.report.build import build
 from preceptor.report.looks import looks_sentence
 from preceptor.report.table import as_table, sweep_table
@@ -51,17 +54,18 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
         sweeps=swept,
         spreads=spreads,
         looks=looks,
+        arms={name: Arm(arm.use, arm.real, arm.labels == "shuffled") for name, arm in recipe.arms.items()},
     )
     write_json(state.folder / "results.json", asdict(summary))
-    tables = [as_table(rows), *(sweep_table(one) for one in summary.sweeps), *map(looks_sentence, looks)]
-    write_text(state.folder / "results.txt", "\n\n".join(tables) + "\n")
+    tables = [as_table(rows, controls(summary)), *(sweep_table(one) for one in summary.sweeps)]
+    write_text(state.folder / "results.txt", "\n\n".join([*tables, *map(looks_sentence, looks)]) + "\n")
     build(summary, state.folder / "report.html")
     return summary
 
 
 def _courses(state: Run, chosen: Sequence[Trial]) -> Iterator[Course]:
     order = list(state.datasets)
-    plain = [(state, cell, cell.student.name) for cell in cells(state)]
+    plain = [(state, cell, cell.student.name) for cell in cells(state) if not nothing_kept(state, cell)]
     swept = [(trial.run, cell, trial.point.base.name) for trial in chosen for cell in trial.cells]
     for run, cell, name in sorted([*plain, *swept], key=lambda entry: order.index(entry[1].setting)):
         fit = found(run, cell).fit
@@ -91,16 +95,36 @@ def _rows(state: Run, setting: str, chosen: Sequence[Trial]) -> list[Row]:
     for cell in cells(state):
         if cell.setting == setting:
             groups.setdefault((cell.student.name, cell.arm), []).append(cell)
-    measured = [_measured(state, name, members) for (name, _), members in groups.items()]
-    points = [""] * len(measured)
+    measured, absent, points = [], [], dict[tuple[str, str], str]()
+    for (student, arm), members in groups.items():
+        if nothing_kept(state, members[0]):
+            absent.append(Row("arm", setting, student, arm, missing=missing(state, members[0])))
+        else:
+            measured.append(_measured(state, student, members))
+    members_of = {key: (state, members) for key, members in groups.items()}
     for trial in chosen:
         if trial.setting == setting:
-            measured.append(_measured(trial.run, trial.point.base.name, trial.cells))
-            points.append(trial.point.student.name)
+            key = (trial.point.base.name, trial.arm)
+            measured.append(_measured(trial.run, key[0], trial.cells))
+            points[key], members_of[key] = trial.point.student.name, (trial.run, list(trial.cells))
     clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
-    rows = result_rows(measured, references[0], labels, settings, clusters)
-    return references + [replace(row, point=point) for row, point in zip(rows, points, strict=True)]
+    rows = [*result_rows(measured, references[0], labels, settings, clusters), *absent]
+    rows.sort(key=lambda row: list(members_of).index((row.student, row.arm)))
+    return references + [
+        replace(_with_arm(*members_of[key], row), point=points.get(key, ""))
+        for row in rows
+        for key in [(row.student, row.arm)]
+    ]
+
+
+def _with_arm(state: Run, members: Sequence[Cell], row: Row) -> Row:
+    """The row with what its arm's training data and teacher must be known by."""
+    if row.kind != "arm":
+        return row
+    asked = any(name in ASKING for name in state.recipe.arms[row.arm].use)
+    teacher = state.teacher_scores.get(row.setting) if asked else None
+    return replace(row, remark=remark_on(state, members), teacher=teacher)
 
 
 def _measured(run: Run, student: str, members: Sequence[Cell]) -> Measured:

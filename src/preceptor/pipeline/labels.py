@@ -1,7 +1,7 @@
 """An experiment on a task with labels, stage by stage.
 
     data      load the items of every setting, refuse what would leak          data/
-    augment   the teacher writes candidates from training items                augment/<setting>/<strategy>/
+    augment   the teacher or a rule makes candidates from training items       augment/<setting>/<strategy>/
     filter    each candidate is kept, or dropped with a reason                 filter/<setting>/<strategy>/
     train     one student per setting, arm and seed, in equal steps            train/<setting>/<student>/<arm>/seed-N/
     evaluate  predictions on the test items, then scores and intervals       evaluate/<setting>/<student>/<arm>/seed-N/
@@ -15,28 +15,33 @@ into it. Running again does only what is missing, and the ledger keeps every ans
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from preceptor.augment.base import make_requests, make_strategy
-from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, spend_of, write_candidates
-from preceptor.config import Recipe
+from preceptor.augment.base import Candidates, make_requests, make_strategy
+from preceptor.augment.controls import adopted, edit_all
+from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, spend_of, write_candidates, write_made
+from preceptor.config import ASKING, Recipe
 from preceptor.data.base import Dataset
+from preceptor.data.files import resolve
+from preceptor.data.jsonl import read_published
 from preceptor.data.load import load_datasets
 from preceptor.errors import BatchPending
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
 from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.label_arms import nothing_kept
 from preceptor.pipeline.label_cells import VERSIONS as CELL_VERSIONS
 from preceptor.pipeline.label_cells import Cell, Run, cells, evaluate, finished, train
 from preceptor.pipeline.label_report import report
-from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
+from preceptor.pipeline.opinions import Opinions, Reader, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving
 from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
+from preceptor.pipeline.zero_shot import read_score, requests_for, zero_shot
 from preceptor.progress import Progress
 from preceptor.records import RunSummary, fingerprint
 from preceptor.store.ledger import Ledger
@@ -44,7 +49,7 @@ from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, read_json, refuse_foreign, sole_writer, write_json, write_text
 from preceptor.store.tables import read_examples, write_examples
 from preceptor.teachers.phi import make_gate
-from preceptor.teachers.prices import price_of
+from preceptor.teachers.prices import Price, price_of
 
 if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
@@ -77,6 +82,7 @@ def run(
             try_out_points(sweep, try_out)
         for one in (state, *(sweep.apart() if sweep is not None else ())):
             augment_and_filter(one)
+        planned = [cell for cell in planned if not nothing_kept(state, cell)]
         for number, cell in enumerate(planned):
             if finished(state, cell):
                 continue
@@ -135,7 +141,7 @@ def fingerprint_of(dataset: Dataset) -> dict[str, str]:
 
 
 def augment_and_filter(state: Run) -> None:
-    """Let the teacher write candidates for every strategy that an arm uses, and filter them."""
+    """Make candidates for every strategy that an arm uses, and filter them; ask the teacher what it knows itself."""
     strategies = state.recipe.strategies
     if not strategies:
         return
@@ -144,36 +150,52 @@ def augment_and_filter(state: Run) -> None:
     from preceptor.teachers.make import make_teacher
 
     with Ledger(state.root / "ledger.sqlite") as ledger:
-        teacher, embed = make_teacher(state.recipe.teacher, state.root, state.progress.say), Embedder().embed
-        readers = make_readers(state.recipe, teacher, state.root)
-        for price in (price_of(state.recipe.teacher), *(reader.price for reader in readers.values())):
-            Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
-        pairs = [(setting, name) for setting in state.datasets for name in strategies]
-        folders = augment_all(state, pairs, teacher, ledger)
-        for setting, name in pairs:
-            dataset = state.datasets[setting]
-            place, version = state.folder / "filter" / setting / "labeller", CELL_VERSIONS["train"]
-            opinions = Opinions(state.recipe, setting, dataset, readers, ledger, state.progress, place, version)
-            filter_candidates(state, setting, dataset, name, folders[setting, name], embed, opinions)
+        embed, readers, folders = Embedder().embed, dict[str, Reader](), dict[tuple[str, str], Path]()
+        if state.recipe.asking:
+            teacher = make_teacher(state.recipe.teacher, state.root, state.progress.say)
+            readers = make_readers(state.recipe, teacher, state.root)
+            for price in (price_of(state.recipe.teacher), *(reader.price for reader in readers.values())):
+                Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
+            folders = augment_all(state, teacher, ledger)
+        for setting in state.datasets:
+            for name in strategies:
+                made = folders[setting, name] if name in ASKING else make_control(state, setting, name)
+                filter_candidates(state, setting, name, made, embed, readers, ledger)
 
 
-def augment_all(
-    state: Run, pairs: Sequence[tuple[str, str]], teacher: Teacher, ledger: Ledger
-) -> dict[tuple[str, str], Path]:
-    """The folder of candidates of every setting and strategy.
+def augment_all(state: Run, teacher: Teacher, ledger: Ledger) -> dict[tuple[str, str], Path]:
+    """The folder of candidates of every setting and strategy that asks the teacher; its own score beside them.
 
     Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
     """
     folders: dict[tuple[str, str], Path] = {}
     pending: list[BatchPending] = []
-    for setting, name in pairs:
+    scored = [(setting, "") for setting in state.datasets if state.recipe.teacher_scored]
+    for setting, name in [*((s, n) for s in state.datasets for n in state.recipe.asking), *scored]:
         try:
-            folders[setting, name] = augment(state, setting, state.datasets[setting], name, teacher, ledger)
+            if name:
+                folders[setting, name] = augment(state, setting, state.datasets[setting], name, teacher, ledger)
+            else:
+                score_teacher(state, setting, teacher, ledger)
         except BatchPending as waiting:
             pending.append(waiting)
     if pending:
         raise pending[-1]  # its words count all batches
     return folders
+
+
+def score_teacher(state: Run, setting: str, teacher: Teacher, ledger: Ledger) -> None:
+    """What the teacher says itself to the validation items of a setting."""
+    score, asked = read_score(zero_shot(state, setting, teacher, ledger))
+    state.teacher_scores[setting] = score
+    add_spend(state, asked, price_of(state.recipe.teacher))
+    state.progress.say(f"augment: {teacher.name} on {score.n} validation items, {setting}: {score.accuracy.value:.3f}")
+
+
+def add_spend(state: Run, record: Mapping[str, Any], price: Price | None) -> None:
+    """Add what a stage asked of a teacher to what the run has spent on it."""
+    old, new = state.spend.get(record["teacher"]), spend_of(record, state.calls, price)
+    state.spend[record["teacher"]] = new if old is None else old.plus(new)
 
 
 def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
@@ -184,10 +206,11 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
     settings = recipe.teacher
     teacher = make_teacher(settings.model_copy(update={"key_required": False}), folder)
     structured = "schema" in teacher.accepts
+    datasets = load_datasets(recipe.data, base).values()
     requests = [
         request
-        for dataset in load_datasets(recipe.data, base).values()
-        for name in recipe.strategies
+        for dataset in datasets
+        for name in recipe.asking
         for request in make_requests(
             make_strategy(name, dataset.task, recipe.augment),
             dataset.train,
@@ -196,6 +219,8 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
             structured=structured,
         )
     ]
+    if recipe.teacher_scored:
+        requests += [request for dataset in datasets for request in requests_for(recipe, dataset, teacher)]
     existing = folder / "ledger.sqlite"
     with Ledger(existing if existing.exists() else ":memory:") as ledger:
         made = forecast(teacher, requests, ledger, settings, price_of(settings))
@@ -230,12 +255,40 @@ def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teac
     return stage.folder
 
 
+def make_control(state: Run, setting: str, name: str) -> Path:
+    """Candidates of a strategy that asks no teacher: the folder that holds them, as `augment` leaves it."""
+    dataset, settings = state.datasets[setting], state.recipe.augment
+    if name == "edit":
+        found = edit_all(dataset.task, dataset.train, settings)
+    else:
+        own, path = state.recipe.data.own, resolve(str(settings.published), state.base)
+        assert own is not None  # the recipe was refused otherwise
+        items = read_published(own, dataset.task, path, settings.published_parent)
+        found = Candidates(adopted(items, {item.id: item for item in dataset.train}))
+    inputs = {"made": fingerprint(found.examples), "train": fingerprint(dataset.train)}
+    stage = Stage(state.folder / "augment" / setting / name, identity(VERSIONS["augment"], inputs))
+    if not stage.done:
+        with stage.build() as folder:
+            write_made(folder, found)
+    return stage.folder
+
+
 def filter_candidates(
-    state: Run, setting: str, dataset: Dataset, name: str, augmented: Path, embed: Embedding, opinions: Opinions
+    state: Run,
+    setting: str,
+    name: str,
+    augmented: Path,
+    embed: Embedding,
+    readers: Mapping[str, Reader],
+    ledger: Ledger,
 ) -> None:
     """Keep or drop each candidate of one strategy, with its reason."""
-    candidates = read_examples(augmented / CANDIDATES)
-    settings = state.recipe.filter
+    candidates, dataset = read_examples(augmented / CANDIDATES), state.datasets[setting]
+    settings = state.recipe.filter.of_strategy(name)
+    recipe = state.recipe.model_copy(update={"filter": settings})
+    place, version = state.folder / "filter" / setting / "labeller", CELL_VERSIONS["train"]
+    asked_by: dict[str, Reader] = {step: reader for step, reader in readers.items() if step in settings.chain}
+    opinions = Opinions(recipe, setting, dataset, asked_by, ledger, state.progress, place, version)
     inputs = {
         "candidates": fingerprint(candidates),
         "data": fingerprint_of(dataset),
@@ -257,7 +310,8 @@ def filter_candidates(
     counts = funnel(setting, name, asked, filtered, settings.chain)
     state.funnels.append(replace(counts, agreement=said.agreement, judgement=said.judgement))
     state.samples.extend(samples(setting, name, filtered, parents))
-    for record, its_price in [(asked, price_of(state.recipe.teacher)), *spends(said, opinions.readers)]:
-        old, new = state.spend.get(record["teacher"]), spend_of(record, state.calls, its_price)
-        state.spend[record["teacher"]] = new if old is None else old.plus(new)
+    if name in ASKING:
+        add_spend(state, asked, price_of(state.recipe.teacher))
+    for record, its_price in spends(said, asked_by):
+        add_spend(state, record, its_price)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")

@@ -23,7 +23,8 @@ from preceptor.data.base import Dataset
 from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorError, RecipeError, StorageError
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
-from preceptor.pipeline.label_cells import FIT, Cell, Run, evaluate, finished, reopened, train, train_stage
+from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
+from preceptor.pipeline.label_cells import FIT, Cell, Run, evaluate, finished, reading_of, reopened, train, train_stage
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint
 from preceptor.store.seal import Choice
@@ -162,6 +163,7 @@ def try_out_points(sweep: Sweep, try_out: Callable[[Run, Sequence[Cell]], None])
 def carry_out(state: Run, sweep: Sweep) -> None:
     """Train and ask every point, choose, and let test items be answered; what is done is found again."""
     folds: dict[tuple[int, str], list[Dataset]] = {}
+    sweep.failures |= {t.key: NOTHING_KEPT for t in sweep.trials if nothing_kept(t.run, t.cells[0])}
     todo = [(trial, _choosing(sweep, trial, folds)) for trial in sweep.trials]
     unknown = [(trial, *one) for trial, cells in todo for one in cells if _known(*one) is None]
     for number, (trial, run, cell) in enumerate(unknown):
@@ -230,11 +232,10 @@ def _choosing(sweep: Sweep, trial: Trial, folds: dict[tuple[int, str], list[Data
 
 def choosing_stage(run: Run, cell: Cell) -> Stage:
     """Where a cell's answers to the items that choose lie, and what they depend on."""
-    settings = run.recipe.evaluate.model_dump(mode="json", exclude={"batch_size", "resamples", "interval_seed"})
     inputs = {
         "trained": train_stage(run, cell).identity,
         "items": fingerprint(run.datasets[cell.setting].validation),
-        "settings": settings,
+        "settings": reading_of(run),
     }
     return Stage(cell.place(run.root / PLACE / "choosing"), identity(VERSION, inputs))
 

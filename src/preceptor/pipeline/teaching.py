@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.pipeline.label_arms import arm_of, groups_for
 from preceptor.records import Example, fingerprint
 from preceptor.store.stages import Stage, identity
 
@@ -48,9 +49,9 @@ def taught(state: Run, cell: Cell) -> list[Path]:
 
 
 def _groups(state: Run, cell: Cell) -> Iterator[tuple[str, Sequence[Example]]]:
-    yield "real", state.datasets[cell.setting].train
-    for strategy in state.recipe.arms.get(cell.arm, ()):
-        yield strategy, state.kept[cell.setting, strategy]
+    if arm_of(state, cell).real:
+        yield "real", state.datasets[cell.setting].train
+    yield from groups_for(state, cell).items()
 
 
 def _stage(state: Run, cell: Cell, items: Sequence[Example]) -> Stage:

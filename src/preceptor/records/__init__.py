@@ -4,8 +4,8 @@ from preceptor.records.adaptation import AdaptSummary, DocumentLoss, PerplexityC
 from preceptor.records.asking import Completion, Message, Request, Sampling, Spend, TokenLogprob
 from preceptor.records.comparing import Comparison, SeedPair
 from preceptor.records.courses import Course, course_of
-from preceptor.records.examples import KEEP, REAL, Example, Source, Verdict, drop, fingerprint
-from preceptor.records.findings import Agreement, Funnel, Judgement, LabellerCheck, RunSummary, Sample
+from preceptor.records.examples import KEEP, REAL, SAYING_THE_SAME, Example, Source, Verdict, drop, fingerprint
+from preceptor.records.findings import Agreement, Arm, Funnel, Judgement, LabellerCheck, RunSummary, Sample
 from preceptor.records.hashing import content_hash
 from preceptor.records.instructions import CATEGORIES, SHORT, Instruction, instruction_of, instructions_hash, user_text
 from preceptor.records.measures import (
@@ -30,6 +30,7 @@ from preceptor.records.scores import (
     Row,
     Score,
     SeedAgreement,
+    TeacherScore,
 )
 from preceptor.records.sweeping import Looks, PointResult, SettingSpread, SpreadDifference, SweepResult
 
@@ -37,9 +38,11 @@ __all__ = [
     "CATEGORIES",
     "KEEP",
     "REAL",
+    "SAYING_THE_SAME",
     "SHORT",
     "AdaptSummary",
     "Agreement",
+    "Arm",
     "BenchmarkScores",
     "Calibration",
     "Comparison",
@@ -81,6 +84,7 @@ __all__ = [
     "SpreadDifference",
     "SweepResult",
     "TasksFunnel",
+    "TeacherScore",
     "TokenLogprob",
     "Verdict",
     "VirtualTokens",

@@ -10,6 +10,9 @@ from preceptor.records.hashing import content_hash
 REAL = "real"
 """`Example.origin` of an item that came with the data; generated items carry their strategy's name."""
 
+SAYING_THE_SAME = frozenset({"rewrite", "edit", "published"})
+"""Origins of examples that say what their parent says, with its label."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -18,17 +21,18 @@ class Source:
     strategy: str
     """Name of the augmentation strategy, e.g. `rewrite`."""
     prompt: str
-    """Name and version of the prompt file, e.g. `rewrite-question.v1`."""
+    """Name and version of the prompt file, e.g. `rewrite-question.v1`; of an edit, its way; of a published item, the
+    file."""
     prompt_hash: str
-    """First 16 hex digits of the SHA-256 of the prompt file."""
+    """First 16 hex digits of the SHA-256 of the prompt file; empty without one."""
     teacher: str
-    """The teacher's name, e.g. `builtin:smollm2-135m-instruct`."""
+    """The teacher's name, e.g. `builtin:smollm2-135m-instruct`; empty where none was asked."""
     call: str
-    """Key of the call in the ledger."""
+    """Key of the call in the ledger; empty where no teacher was asked."""
     finish: str
     """Why the teacher stopped: `stop`, `length`, `content_filter`."""
     changed: tuple[str, ...]
-    """Names of the fields that the teacher wrote; the others are the parent's."""
+    """Names of the fields that were written; the others are the parent's."""
 
 
 @dataclass(frozen=True, slots=True)

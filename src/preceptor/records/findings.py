@@ -80,7 +80,7 @@ class Funnel:
     setting: str
     strategy: str
     asked: int
-    """Requests made to the teacher."""
+    """Requests made to the teacher; of strategies that ask nobody, edits made or items in the file."""
     candidates: int
     """Answers from which an example could be read; the rest is counted under `unreadable`."""
     unreadable: Mapping[str, int]
@@ -114,6 +114,18 @@ class Sample:
     """The filter that dropped it; empty when kept."""
     example: Example
     parent: Example
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one arm is trained on."""
+
+    use: tuple[str, ...] = ()
+    """Strategies whose kept examples it is trained on."""
+    real: bool = True
+    """Whether it is trained on the real items too."""
+    shuffled: bool = False
+    """Whether the labels of the generated examples changed places."""
 
 
 @dataclass(frozen=True)
@@ -153,3 +165,5 @@ class RunSummary:
     """Swept students compared two by two, where their points answered the test items."""
     looks: tuple[Looks, ...] = ()
     """By setting."""
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+    """By name, in the order of the recipe."""

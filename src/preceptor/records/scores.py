@@ -151,6 +151,25 @@ class SeedAgreement:
 
 
 @dataclass(frozen=True)
+class TeacherScore:
+    """What the teacher that wrote the data says itself to validation items, without having seen any of the data."""
+
+    teacher: str
+    reading: str
+    """How its answers were read, in words."""
+    n: int
+    """Validation items."""
+    accuracy: Estimate
+    """An answer without a label is wrong; the interval is Wilson's."""
+    outcomes: Mapping[str, int]
+    """Counts of the four parse outcomes, and `no_answer` where a request failed."""
+    floor_label: str
+    """The most frequent label of these items."""
+    floor: Estimate
+    """The accuracy of always giving it."""
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the result table: a reference, an untrained student, or a student trained in one arm."""
 
@@ -199,3 +218,9 @@ class Row:
     """None with fewer than two seeds."""
     point: str = ""
     """With `[sweep]`: the name under which the chosen point's weights and predictions lie."""
+    missing: str = ""
+    """Why an arm has no result, e.g. `not run: nothing was kept`; empty where it has one."""
+    remark: str = ""
+    """What a reader must know about the arm's training data."""
+    teacher: TeacherScore | None = None
+    """Of an arm with examples that the teacher wrote, where it was asked."""

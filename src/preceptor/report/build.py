@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from preceptor.records import Estimate, Example, Funnel, Outcome, Row, RunSummary, Sample
 from preceptor.report import draw
+from preceptor.report.arms import controls, notes_on, teacher_note
 from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.looks import looks_sentence
@@ -28,6 +29,8 @@ __all__ = ["build", "render", "sentences"]
 
 SAMPLES_SHOWN = 3
 """Samples of each kind that are open from the start; the others are one click away."""
+FIRST_STEP = {"edit": "edited", "published": "published"}
+"""What a funnel begins with where no teacher was asked."""
 LABEL_COLUMNS = 4
 """Up to so many labels have a recall column each in the result table; more stand in the details only."""
 
@@ -52,7 +55,9 @@ def render(summary: RunSummary) -> str:
         settings=[_setting(summary, name) for name in settings(summary)],
         funnels=[_funnel(funnel, summary.labels) for funnel in summary.funnels],
         samples=_sample_groups(summary.samples),
-        trained=[row for row in summary.rows if row.kind == "arm"],
+        trained=[row for row in summary.rows if row.kind == "arm" and not row.missing],
+        arms=notes_on(summary),
+        controls=controls(summary),
         unequal=_unequal_steps(summary.rows),
         cost=total_cost(summary.spend),
         provenance=recorded(summary.provenance),
@@ -90,6 +95,8 @@ class SettingView:
     """Test items."""
     rows: tuple[Row, ...]
     figures: tuple[Figure, ...]
+    teacher: str
+    """What the teacher says itself to validation items; may be empty."""
     intervals: str
     """How the intervals were computed."""
     has_human: bool
@@ -143,14 +150,16 @@ class SampleView:
 def _setting(summary: RunSummary, name: str) -> SettingView:
     order = {"floor": 0, "human": 1}
     rows = sorted((row for row in summary.rows if row.setting == name), key=lambda row: order.get(row.kind, 2))
+    drawn = [row for row in rows if not row.missing]
     return SettingView(
         name=name,
+        teacher=teacher_note(summary, name),
         n=max((row.n for row in rows), default=0),
         rows=tuple(rows),
-        figures=(_figure("accuracy", "Accuracy", rows), _figure("macro_f1", "Macro-F1", rows)) if rows else (),
+        figures=(_figure("accuracy", "Accuracy", drawn), _figure("macro_f1", "Macro-F1", drawn)) if drawn else (),
         intervals=_interval_words(rows),
         has_human=of_kind(rows, "human") is not None,
-        probabilities=panel(rows, [row_name(row) for row in rows]),
+        probabilities=panel(drawn, [row_name(row) for row in drawn]),
     )
 
 
@@ -206,7 +215,7 @@ def _funnel(funnel: Funnel, labels: Sequence[str]) -> FunnelView:
 def _steps(funnel: Funnel) -> tuple[tuple[Step, ...], bool]:
     unreadable = sum(funnel.unreadable.values())
     unanswered = max(0, funnel.asked - funnel.candidates - unreadable)
-    steps = [Step("asked", funnel.asked, 0)]
+    steps = [Step(FIRST_STEP.get(funnel.strategy, "asked"), funnel.asked, 0)]
     if unanswered:
         steps.append(Step("no answer", funnel.asked - unanswered, unanswered))
     steps.append(Step("unreadable", funnel.candidates, unreadable, _ranked(funnel.unreadable)))
@@ -251,6 +260,6 @@ def _unequal_steps(rows: Sequence[Row]) -> list[str]:
     """Students whose arms did not get the same number of optimiser steps, with their setting."""
     steps: dict[tuple[str, str], set[int]] = {}
     for row in rows:
-        if row.kind == "arm":
+        if row.kind == "arm" and not row.missing:
             steps.setdefault(family(row), set()).add(row.steps)
     return [f"{student} ({setting})" for (setting, student), counts in steps.items() if len(counts) > 1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from preceptor.config import ASKING
 from preceptor.records import Estimate, Interval, Row, RunSummary
 from preceptor.report import draw
 from preceptor.report.sweeps import sweep_sentences
@@ -16,7 +17,7 @@ BASELINE = "none"
 
 
 def sentences(summary: RunSummary) -> list[str]:
-    """The result in at most five plain sentences, made from the rows alone, and at most two on a sweep.
+    """The result in at most six plain sentences, made from the rows alone, and at most two on a sweep.
 
     The first `headlines(summary)` of them say whether generated data helped.
     """
@@ -27,7 +28,7 @@ def sentences(summary: RunSummary) -> list[str]:
         gains = [_comparison(summary, row) for row in compared]
     if not gains:
         gains = ["No arm with generated data was trained, so nothing is said about augmentation."]
-    lines = [*gains, _references(summary), _generated(summary), _seeds(summary)]
+    lines = [*gains, _not_run(summary), _references(summary), _generated(summary), _seeds(summary)]
     lines += sweep_sentences(summary.sweeps, summary.spreads)
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines if line]
 
@@ -38,7 +39,13 @@ def headlines(summary: RunSummary) -> int:
 
 
 def _compared(summary: RunSummary) -> list[Row]:
-    return [row for row in summary.rows if row.kind == "arm" and row.arm != BASELINE]
+    return [row for row in summary.rows if row.kind == "arm" and row.arm != BASELINE and not row.missing]
+
+
+def _not_run(summary: RunSummary) -> str:
+    """Arms without a result, each with its reason."""
+    found = [f"{_where(summary, row)}{row.arm} was {row.missing}" for row in summary.rows if row.missing]
+    return f"{_capital('the arm ' + '; the arm '.join(found))}." if found else ""
 
 
 def _comparison(summary: RunSummary, row: Row) -> str:
@@ -111,14 +118,16 @@ def _generated(summary: RunSummary) -> str:
     asked = sum(funnel.asked for funnel in summary.funnels)
     readable = sum(funnel.candidates for funnel in summary.funnels)
     kept = sum(funnel.kept for funnel in summary.funnels)
-    line = f"Of {asked:,} requests to the teacher {readable:,} gave an example, and {kept:,} passed the filters"
+    unasked = any(funnel.strategy not in ASKING for funnel in summary.funnels)
+    what = "requests to the teacher, edits and published items" if unasked else "requests to the teacher"
+    line = f"Of {asked:,} {what} {readable:,} gave an example, and {kept:,} passed the filters"
     if not kept:
-        return f"{line}, so every arm was trained on the real data alone."
+        return f"{line}, so no arm with generated data was trained."
     return f"{line} ({draw.percent(kept, asked)})."
 
 
 def _seeds(summary: RunSummary) -> str:
-    trained = [row for row in summary.rows if row.kind == "arm"]
+    trained = [row for row in summary.rows if row.kind == "arm" and not row.missing]
     if not trained:
         return ""
     fewest, most = min(len(row.seeds) for row in trained), max(len(row.seeds) for row in trained)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from preceptor.records import Estimate, MatrixEntry, Row, SweepResult
+from preceptor.records import Estimate, MatrixEntry, Row, SweepResult, TeacherScore
 from preceptor.report import draw
 from preceptor.report.matrix import in_order, lost, mark, metric_name
 from preceptor.report.sweeps import heading, point_rows
@@ -16,34 +16,44 @@ MATRIX_HEAD = (
 )
 
 
-def as_table(rows: Sequence[Row]) -> str:
-    """One line per row, columns aligned.
+def as_table(rows: Sequence[Row], controls: Collection[str] = ()) -> str:
+    """One line per row, columns aligned; arms in `controls` are marked as such.
 
-    Accuracy and macro-F1 with intervals, gains over the arm `none` if there are any, recall by label, parse outcomes.
+    Accuracy and macro-F1 with intervals, gains over the arm `none` if there are any, what the teacher scores itself if
+    it was asked, recall by label, parse outcomes or why there is no result.
     """
     labels = list(rows[0].recall)
     gains = any(row.gain_accuracy is not None for row in rows)
+    asked = any(row.teacher is not None for row in rows)
     head = ["", "accuracy", "macro-F1", *(["gain in accuracy", "gain in macro-F1"] if gains else [])]
-    head += [*(f"recall {label}" for label in labels), "answers"]
-    lines = [head, *([_name(row), *_cells(row, labels, gains)] for row in rows)]
+    head += [*(["teacher on validation"] if asked else []), *(f"recall {label}" for label in labels), "answers"]
+    lines = [head, *([_name(row, controls), *_cells(row, labels, gains=gains, asked=asked)] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(_aligned(line, widths) for line in lines)
 
 
-def _name(row: Row) -> str:
+def _name(row: Row, controls: Collection[str]) -> str:
     if row.kind in NAMES:
         return f"{row.setting}: {NAMES[row.kind]}" if row.setting else NAMES[row.kind]
-    seeds = f" ({len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''})" if row.seeds else ""
-    return f"{row.setting}: {row.student}, {row.arm or 'untrained'}{seeds}"
+    notes = ["control"] if row.kind == "arm" and row.arm in controls else []
+    notes += [f"{len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''}"] if row.seeds else []
+    return f"{row.setting}: {row.student}, {row.arm or 'untrained'}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _cells(row: Row, labels: Sequence[str], gains: bool) -> list[str]:
+def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool) -> list[str]:
     differences = [_estimate(row.gain_accuracy, "+"), _estimate(row.gain_macro_f1, "+")] if gains else []
     if row.gain_accuracy is None:
         differences = ["" for _ in differences]
     recall = [f"{row.recall[label]:.3f}" if label in row.recall else "" for label in labels]
     outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in row.outcomes.items() if count)
-    return [_estimate(row.accuracy), _estimate(row.macro_f1), *differences, *recall, outcomes]
+    teacher = [teacher_words(row.teacher) if row.teacher is not None else ""] if asked else []
+    return [_estimate(row.accuracy), _estimate(row.macro_f1), *differences, *teacher, *recall, row.missing or outcomes]
+
+
+def teacher_words(score: TeacherScore) -> str:
+    """`0.580 [0.442, 0.706] on 50 items`, and what could not be read."""
+    lost = [f"{n} {draw.in_words(name)}" for name, n in score.outcomes.items() if n and name != "answered"]
+    return ", ".join([f"{_estimate(score.accuracy)} on {score.n} items", *lost])
 
 
 def _estimate(estimate: Estimate | None, sign: str = "") -> str:

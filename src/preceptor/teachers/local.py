@@ -64,11 +64,7 @@ class LocalTeacher:
         """
         control, requests = control or Control(), list(requests)
         _refuse_idle_top_p(self.name, requests)
-        if self._loaded is None:
-            from preceptor.models.load import load_causal
-
-            self._loaded = load_causal(self._settings.model)
-        loaded = self._loaded
+        loaded = self.loaded()
         asked = [_Asked(request, _prompt(loaded, request)) for request in requests]
         too_long = [a.request for a in asked if len(a.prompt) + a.request.sampling.max_tokens > loaded.window]
         if too_long:
@@ -83,6 +79,14 @@ class LocalTeacher:
                 if answer.completion is not None:
                     control.budget.settle(room, answer.completion)
             yield [replace(answer, ticket=room.ticket) for room, answer in zip(rooms, answers, strict=True)]
+
+    def loaded(self) -> Loaded:
+        """The model, loaded when it is first wanted. Raises `ModelError` when it cannot be."""
+        if self._loaded is None:
+            from preceptor.models.load import load_causal
+
+            self._loaded = load_causal(self._settings.model)
+        return self._loaded
 
     def _write(self, loaded: Loaded, chunk: list[_Asked]) -> list[Answer]:
         import torch

@@ -12,7 +12,7 @@ from preceptor.config import TrainSettings
 from preceptor.data.base import Task, render_all
 from preceptor.models.score import encode_target
 from preceptor.models.student import Student
-from preceptor.records import Example
+from preceptor.records import SAYING_THE_SAME, Example
 
 POOL = 16
 """Batches whose items are sorted by length together: less padding, and still a different order in each pass."""
@@ -97,7 +97,7 @@ def family_of(example: Example) -> str:
 
     A new question is no rewrite of the item it was made from, nor is a rewrite whose label a filter changed.
     """
-    rewritten = example.origin == "rewrite" and example.parents and example.relabelled_from is None
+    rewritten = example.origin in SAYING_THE_SAME and example.parents and example.relabelled_from is None
     return example.parents[0] if rewritten else example.id
 
 

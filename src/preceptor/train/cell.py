@@ -16,7 +16,7 @@ from preceptor.models.student import Probe, Student, open_student, save
 from preceptor.models.trunk import Trunk
 from preceptor.records import Example
 from preceptor.store.stages import write_json
-from preceptor.train.batches import count_steps, fitted_items, make_items
+from preceptor.train.batches import MadeItems, count_steps, fitted_items, make_items
 from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved, with_tokens
 from preceptor.train.objectives import equipped, fit
@@ -67,6 +67,7 @@ def train_cell(
     generated: Sequence[Example],
     validation: Sequence[Example],
     seed: int,
+    with_real: bool = True,
     on_step: OnStep | None = None,
     on_start: OnStart | None = None,
     upkeep: Upkeep | None = None,
@@ -75,8 +76,9 @@ def train_cell(
 ) -> None:
     """Train and write weights, probe and `fit.json` into `folder`.
 
-    The number of optimiser steps follows from the real items alone, so every arm gets the same number. `taught` are the
-    folders with what a teacher thinks of the real and then of the generated items, where the student learns from one.
+    The number of optimiser steps follows from the real items alone, so every arm gets the same number; not `with_real`,
+    that is all that they are there for. `taught` are the folders with what a teacher thinks of the items that are
+    trained on, the real ones first, where the student learns from one.
     Below `trunk` is kept what enters the trained layers, where only the last ones are trained.
     """
     untrained = open_for(student, settings, task, seed)
@@ -90,6 +92,8 @@ def train_cell(
     steps = count_steps(own.items, settings)
     if on_start is not None:
         on_start(len(own.items), steps)
+    if not with_real:
+        real, own = (), MadeItems([], 0)
     with _kept_trunk(trained, settings, trunk):
         fitted = fit(
             trained,

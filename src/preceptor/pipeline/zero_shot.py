@@ -1,0 +1,125 @@
+"""What the teacher that writes the data says itself to the validation items: does it know what it teaches?
+
+    augment/<setting>/zero-shot/    labels.parquet, said.json
+
+The first paper's claim is that the teacher's knowledge of the domain decides whether its new pairs help, so this score
+stands beside each arm's gain. Never a test item. A teacher on this machine is read by the likelihood of the labels
+after the task's prompt, as an untrained student is; any other is asked as the labeller of the filter `agreement` asks
+it, and its answer is read by the strict parser.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from preceptor.config import EvaluateSettings, Recipe
+from preceptor.data.base import Dataset, Task
+from preceptor.data.splits import draw
+from preceptor.filter.labels import Label, TeacherLabeller, prompt
+from preceptor.pipeline.opinions import write_labels
+from preceptor.records import Estimate, Example, Request, Sampling, TeacherScore, fingerprint
+from preceptor.store.ledger import Ledger
+from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
+from preceptor.teachers.asker import Asker, sampling_of
+from preceptor.teachers.local import LocalTeacher
+from preceptor.teachers.phi import make_gate
+from preceptor.teachers.prices import price_of
+
+if TYPE_CHECKING:
+    from preceptor.pipeline.label_cells import Run
+    from preceptor.teachers.base import Teacher
+
+VERSION = 1
+"""Raise it when the code gives other answers."""
+SAID, LABELS = "said.json", "labels.parquet"
+MAX_TOKENS = 32
+LIKELIHOOD, GENERATION = "likelihood of the labels", "generated and parsed strictly"
+
+
+def zero_shot(state: Run, setting: str, teacher: Teacher, ledger: Ledger) -> Path:
+    """Ask the teacher the validation items of one setting, unless that is done: the folder with what it said."""
+    dataset = state.datasets[setting]
+    items = _items(state.recipe, dataset)
+    stage = Stage(
+        state.folder / "augment" / setting / "zero-shot", identity(VERSION, _inputs(state.recipe, dataset, teacher))
+    )
+    if stage.done:
+        return stage.folder
+    asker = Asker(
+        teacher,
+        ledger,
+        price_of(state.recipe.teacher),
+        state.recipe.budget,
+        make_gate(state.recipe.teacher),
+        state.progress,
+        f"augment: {teacher.name} on validation items, {setting}",
+    )
+    if isinstance(teacher, LocalTeacher):
+        said = _by_likelihood(teacher, dataset.task, items)
+    else:
+        said = TeacherLabeller(dataset.task, _sampling(state.recipe, teacher), 1, asker)(items)
+    pairs = list(zip(items, said, strict=True))
+    with stage.build() as folder:
+        write_labels(folder / LABELS, pairs)
+        write_json(
+            folder / SAID,
+            {
+                "reading": LIKELIHOOD if isinstance(teacher, LocalTeacher) else GENERATION,
+                "items": Counter(item.label for item in items),
+                "right": sum(one.label == item.label for item, one in pairs),
+                "outcomes": Counter(one.outcome for one in said),
+                "asked": asker.record(),
+            },
+        )
+    return stage.folder
+
+
+def _items(recipe: Recipe, dataset: Dataset) -> tuple[Example, ...]:
+    # Drawn as the items that a labeller is checked on: asked the same way, they are in the ledger already.
+    return draw(dataset.validation, recipe.evaluate.teacher_items, recipe.data.split_seed, "labeller check")[0]
+
+
+def _inputs(recipe: Recipe, dataset: Dataset, teacher: Teacher) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"task": asdict(dataset.task), "items": fingerprint(_items(recipe, dataset))}
+    if isinstance(teacher, LocalTeacher):
+        return {**inputs, "read": LIKELIHOOD, "model": teacher.name, **made_by(teacher.name)}
+    keys = [teacher.key(request) for request in requests_for(recipe, dataset, teacher)]
+    return {**inputs, "read": GENERATION, "requests": keys, "prompt": prompt().hash}
+
+
+def requests_for(recipe: Recipe, dataset: Dataset, teacher: Teacher) -> list[Request]:
+    """What would be asked; nothing of a teacher that is read by likelihood."""
+    if isinstance(teacher, LocalTeacher):
+        return []
+    labeller = TeacherLabeller(dataset.task, _sampling(recipe, teacher), 1, lambda requests: [])
+    return [labeller.request(item) for item in _items(recipe, dataset)]
+
+
+def _sampling(recipe: Recipe, teacher: Teacher) -> Sampling:
+    sampling = sampling_of(recipe.teacher.sampling(), 0.0, MAX_TOKENS)
+    return sampling if "temperature" in teacher.accepts else replace(sampling, temperature=None)
+
+
+def _by_likelihood(teacher: LocalTeacher, task: Task, items: Sequence[Example]) -> list[Label]:
+    from preceptor.evaluate.predict import predict
+    from preceptor.models.student import reader_of
+
+    reader = reader_of(teacher.loaded(), task.labels, [task.target(label) for label in task.labels])
+    predicted = predict(reader, task, items, EvaluateSettings(read="likelihood")).predictions
+    return [Label(str(p.outcome), p.label, dict(zip(task.labels, p.probabilities, strict=True))) for p in predicted]
+
+
+def read_score(folder: Path) -> tuple[TeacherScore, dict[str, Any]]:
+    """The score that the stage's folder holds, and what was asked for it, as the stage `augment` writes it."""
+    from preceptor.evaluate.statistics import wilson
+
+    said = read_json(folder / SAID)
+    items, right, asked = said["items"], said["right"], said["asked"]
+    n = sum(items.values())
+    label = max(items, key=lambda name: items[name])
+    accuracy, floor = (Estimate(count / n, wilson(count, n)) for count in (right, items[label]))
+    return TeacherScore(asked["teacher"], said["reading"], n, accuracy, said["outcomes"], label, floor), asked
