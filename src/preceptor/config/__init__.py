@@ -6,6 +6,7 @@ TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, 
 from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, PerplexitySettings, SourceSettings
 from preceptor.config.augment import STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
+from preceptor.config.baselines import BaselineSettings
 from preceptor.config.data import DataSettings, TaskSettings
 from preceptor.config.filter import (
     FILTERS,
@@ -57,6 +58,7 @@ __all__ = [
     "AdaptSettings",
     "AgreementSettings",
     "AugmentSettings",
+    "BaselineSettings",
     "BenchmarkSettings",
     "BudgetSettings",
     "Category",

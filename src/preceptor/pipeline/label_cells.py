@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from preceptor.augment.stage import spend_of
 from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.pipeline.accompany import accompany
@@ -18,6 +19,7 @@ from preceptor.records import Example, Funnel, Outcome, Prediction, Sample, Spen
 from preceptor.store.results import ResultsBook
 from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
 from preceptor.store.tables import read_predictions, write_predictions
+from preceptor.teachers.prices import Price
 
 VERSIONS = {"train": 2, "evaluate": 1}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
@@ -30,6 +32,9 @@ TRUNK = "trunk"
 
 FEW_UPDATES = 20
 """Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
+
+EVALUATED = "evaluated.json"
+"""Beside the predictions: how many prompts were cut, and the hash of the validation items that were answered too."""
 
 VALIDATION = "validation.parquet"
 """What the student said to the validation items, beside its predictions for the test items."""
@@ -188,15 +193,8 @@ def evaluate(state: Run, cell: Cell) -> None:
     if not stage.done:
         _predict(state, cell, stage)
     if state.book is not None and _in_book(state, cell) is None:
-        done = _in_folders(state, cell)
-        extra = {
-            "cut_prompts": done.cut_prompts,
-            "cell": _described(state, cell),
-            "gold": [prediction.gold for prediction in done.predictions],
-            "shared_contexts": shared_of(state, cell.setting),
-            "validation": _kept_validation(state, cell, done.validation),
-        }
-        state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
+        about = {"student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed}
+        into_book(state, cell.name, stage.identity, cell.setting, _in_folders(state, cell), about)
 
 
 def _predict(state: Run, cell: Cell, stage: Stage) -> None:
@@ -218,13 +216,21 @@ def _predict(state: Run, cell: Cell, stage: Stage) -> None:
         validation = predict(
             student, dataset.task, dataset.validation, state.recipe.evaluate, seed=cell.seed
         ).predictions
+    write_evaluated(stage, dataset, predicted.predictions, validation, {"cut_prompts": predicted.cut})
+
+
+def write_evaluated(
+    stage: Stage,
+    dataset: Dataset,
+    predictions: Sequence[Prediction],
+    validation: Sequence[Prediction],
+    more: Mapping[str, Any],
+) -> None:
+    """Write a finished stage of answers: to the test items, to the validation items (or none), and what goes along."""
     with stage.build() as folder:
-        write_predictions(folder / "predictions.parquet", predicted.predictions)
+        write_predictions(folder / "predictions.parquet", predictions)
         write_predictions(folder / VALIDATION, validation)
-        write_json(
-            folder / "evaluated.json",
-            {"cut_prompts": predicted.cut, "validation": fingerprint(dataset.validation)},
-        )
+        write_json(folder / EVALUATED, {**more, "validation": fingerprint(dataset.validation)})
 
 
 @dataclass(frozen=True)
@@ -250,15 +256,26 @@ def found(state: Run, cell: Cell) -> Found:
 
 
 def _in_folders(state: Run, cell: Cell) -> Found:
-    folder = evaluate_stage(state, cell).folder
-    evaluated = read_json(folder / "evaluated.json")
-    same = evaluated.get("validation") == fingerprint(state.datasets[cell.setting].validation)
+    done = read_evaluated(evaluate_stage(state, cell), state.datasets[cell.setting])
+    return replace(done, fit=read_json(train_stage(state, cell).folder / FIT)) if cell.arm else done
+
+
+def read_evaluated(stage: Stage, dataset: Dataset) -> Found:
+    """What `write_evaluated` wrote."""
+    evaluated = read_json(stage.folder / EVALUATED)
+    same = evaluated.get("validation") == fingerprint(dataset.validation)
     return Found(
-        read_predictions(folder / "predictions.parquet"),
-        read_json(train_stage(state, cell).folder / FIT) if cell.arm else None,
+        read_predictions(stage.folder / "predictions.parquet"),
+        None,
         evaluated["cut_prompts"],
-        read_predictions(folder / VALIDATION) if same else (),
+        read_predictions(stage.folder / VALIDATION) if same else (),
     )
+
+
+def count_spend(state: Run, asked: Mapping[str, Any], price: Price | None) -> None:
+    """Add what a stage spent (`Asker.record`) to the run's spend, less the calls that are counted already."""
+    old, new = state.spend.get(asked["teacher"]), spend_of(asked, state.calls, price)
+    state.spend[asked["teacher"]] = new if old is None else old.plus(new)
 
 
 def shared_of(state: Run, setting: str) -> dict[str, int]:
@@ -268,24 +285,29 @@ def shared_of(state: Run, setting: str) -> dict[str, int]:
     return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
 
 
-def _described(state: Run, cell: Cell) -> dict[str, Any]:
-    """What a cell's file of results says about itself, for whoever finds it without its run."""
-    dataset = state.datasets[cell.setting]
-    return {
-        **{"task": dataset.task.name, "split": dataset.split, "labels": list(dataset.task.labels)},
-        **{"setting": cell.setting, "student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed},
+def into_book(state: Run, name: str, identity: str, setting: str, done: Found, about: Mapping[str, Any]) -> None:
+    """Write a finished cell into the book; `about` (student, arm, seed) is for whoever finds it without its run."""
+    assert state.book is not None
+    dataset = state.datasets[setting]
+    described = {"task": dataset.task.name, "split": dataset.split, "labels": list(dataset.task.labels)}
+    extra = {
+        "cut_prompts": done.cut_prompts,
+        "cell": {**described, "setting": setting, **about},
+        "gold": [prediction.gold for prediction in done.predictions],
+        "shared_contexts": shared_of(state, setting),
+        "validation": _kept_validation(dataset, done.validation),
     }
+    state.book.add_predictions(name, identity, done.predictions, done.fit, extra)
 
 
-def _kept_validation(state: Run, cell: Cell, validation: Sequence[Prediction]) -> dict[str, Any]:
+def _kept_validation(dataset: Dataset, validation: Sequence[Prediction]) -> dict[str, Any]:
     return {
-        "items": fingerprint(state.datasets[cell.setting].validation),
+        "items": fingerprint(dataset.validation),
         "probabilities": [[round(value, 5) for value in p.probabilities] for p in validation],
     }
 
 
-def _read_validation(state: Run, cell: Cell, kept: Mapping[str, Any]) -> list[Prediction]:
-    dataset = state.datasets[cell.setting]
+def _read_validation(dataset: Dataset, kept: Mapping[str, Any]) -> list[Prediction]:
     if kept.get("items") != fingerprint(dataset.validation):
         return []  # of an older version, or of other items
     labels = dataset.task.labels
@@ -296,16 +318,20 @@ def _read_validation(state: Run, cell: Cell, kept: Mapping[str, Any]) -> list[Pr
 
 
 def _in_book(state: Run, cell: Cell) -> Found | None:
-    if state.book is None:
-        return None
-    kept = state.book.predictions(cell.name, evaluate_stage(state, cell).identity)
+    return from_book(state, cell.name, evaluate_stage(state, cell).identity, cell.setting)
+
+
+def from_book(state: Run, name: str, identity: str, setting: str) -> Found | None:
+    """What the recipe's book of results holds of a cell; None where there is no book, or nothing for these inputs."""
+    kept = None if state.book is None else state.book.predictions(name, identity)
     if kept is None:
         return None
-    gold = {example.id: example.label for example in state.datasets[cell.setting].test}
+    dataset = state.datasets[setting]
+    gold = {example.id: example.label for example in dataset.test}
     columns = zip(kept["ids"], kept["said"], kept["outcomes"], kept["probabilities"], strict=True)
     predictions = [
         Prediction(name, gold[name], said, Outcome(outcome), tuple(probabilities))
         for name, said, outcome, probabilities in columns
     ]
-    validation = _read_validation(state, cell, kept["extra"].get("validation", {}))
+    validation = _read_validation(dataset, kept["extra"].get("validation", {}))
     return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"], validation)

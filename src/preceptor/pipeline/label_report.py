@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from preceptor.pipeline.baselines import measured_baselines
 from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
 from preceptor.pipeline.resolve import resolved
 from preceptor.records import Course, Row, RunSummary, content_hash, course_of
@@ -92,4 +93,5 @@ def _rows(state: Run, setting: str) -> list[Row]:
         )
     clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
+    measured = measured_baselines(state, setting) + measured
     return references + result_rows(measured, references[0], labels, settings, clusters)

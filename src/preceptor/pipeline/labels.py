@@ -5,6 +5,7 @@
     filter    each candidate is kept, or dropped with a reason                 filter/<setting>/<strategy>/
     train     one student per setting, arm and seed, in equal steps            train/<setting>/<student>/<arm>/seed-N/
     evaluate  predictions on the test items, then scores and intervals       evaluate/<setting>/<student>/<arm>/seed-N/
+              baselines, which are not trained, before that                  evaluate/<setting>/<name>/<k>-shot/seed-N/
     report    one page that a reader can trust                                 report.html, results.{json,txt}
 
 A stage's result lies in a folder that is renamed into place when it is complete and carries the hash of all that went
@@ -20,24 +21,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from preceptor.augment.base import make_requests, make_strategy
-from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, spend_of, write_candidates
-from preceptor.config import Recipe
+from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, write_candidates
+from preceptor.config import Recipe, TeacherSettings
 from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets
 from preceptor.errors import BatchPending
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
+from preceptor.pipeline.baselines import answer_baselines, baseline_cells, requests_of, terms_of, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.label_cells import VERSIONS as CELL_VERSIONS
-from preceptor.pipeline.label_cells import Cell, Run, cells, evaluate, finished, train
+from preceptor.pipeline.label_cells import Cell, Run, cells, count_spend, evaluate, finished, train
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.opinions import Opinions, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
-from preceptor.records import RunSummary, fingerprint
+from preceptor.records import Request, RunSummary, fingerprint
 from preceptor.store.ledger import Ledger
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, read_json, refuse_foreign, sole_writer, write_json, write_text
@@ -71,7 +73,11 @@ def run(
         write_json(folder / "provenance.json", provenance())
         planned = list(cells(state))
         try_out(state, planned)
-        augment_and_filter(state)
+        try_out_baselines(state)
+        pending = augment_or_wait(state)
+        answer_baselines(state)
+        if pending is not None:
+            raise pending
         for number, cell in enumerate(planned):
             if finished(state, cell):
                 continue
@@ -84,6 +90,8 @@ def run(
 
 def try_out(state: Run, planned: Sequence[Cell]) -> None:
     """Open every student with its method once, so that what cannot work is refused before a teacher is asked."""
+    if not planned:
+        return
     from preceptor.evaluate.predict import check_reading
     from preceptor.train.cell import open_for
     from preceptor.train.methods import attach
@@ -122,6 +130,15 @@ def fingerprint_of(dataset: Dataset) -> dict[str, str]:
 
 
 # --- augment and filter -------------------------------------------------------------------------------------------
+
+
+def augment_or_wait(state: Run) -> BatchPending | None:
+    """`augment_and_filter`; where requests wait in batches, what says so, so that others are handed in beside them."""
+    try:
+        augment_and_filter(state)
+    except BatchPending as waiting:
+        return waiting
+    return None
 
 
 def augment_and_filter(state: Run) -> None:
@@ -186,10 +203,24 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
             structured=structured,
         )
     ]
+    asked: list[tuple[str, Teacher, TeacherSettings, list[Request]]] = [("", teacher, settings, requests)]
+    state = Run(recipe, folder, base, Progress(quiet=True), "", datasets=load_datasets(recipe.data, base))
+    for cell in baseline_cells(state):
+        if cell.settings.teacher is True:
+            requests += requests_of(state, cell, teacher, fit=False)[0]
+        elif cell.settings.teacher is not None:
+            own = terms_of(state, cell)
+            other = make_teacher(own.model_copy(update={"key_required": False}), folder)
+            asked.append((f"Baseline {cell.words}", other, own, requests_of(state, cell, other, fit=False)[0]))
+    lines: list[str] = []
     existing = folder / "ledger.sqlite"
     with Ledger(existing if existing.exists() else ":memory:") as ledger:
-        made = forecast(teacher, requests, ledger, settings, price_of(settings))
-    return sentences(made, recipe.budget.max_usd, recipe.budget.max_tokens)
+        for title, who, terms, wanted in asked:
+            if title and not wanted:
+                continue
+            made = forecast(who, wanted, ledger, terms, price_of(terms))
+            lines += [*([title] if title else []), *sentences(made, recipe.budget.max_usd, recipe.budget.max_tokens)]
+    return lines
 
 
 def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teacher, ledger: Ledger) -> Path:
@@ -248,6 +279,5 @@ def filter_candidates(
     state.funnels.append(replace(counts, agreement=said.agreement, judgement=said.judgement))
     state.samples.extend(samples(setting, name, filtered, parents))
     for record, its_price in [(asked, price_of(state.recipe.teacher)), *spends(said, opinions.readers)]:
-        old, new = state.spend.get(record["teacher"]), spend_of(record, state.calls, its_price)
-        state.spend[record["teacher"]] = new if old is None else old.plus(new)
+        count_spend(state, record, its_price)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")

@@ -33,7 +33,7 @@ def _name(row: Row) -> str:
     if row.kind in NAMES:
         return f"{row.setting}: {NAMES[row.kind]}" if row.setting else NAMES[row.kind]
     seeds = f" ({len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''})" if row.seeds else ""
-    return f"{row.setting}: {row.student}, {row.arm or 'untrained'}{seeds}"
+    return f"{row.setting}: {row.student}, {row.arm_words}{seeds}"
 
 
 def _cells(row: Row, labels: Sequence[str], gains: bool) -> list[str]:
