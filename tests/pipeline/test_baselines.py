@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,8 @@ from preceptor.models.student import Student, open_student
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import Chosen, compare_runs
 from preceptor.progress import Progress
-from preceptor.records import Completion, Outcome, Request, RunSummary
+from preceptor.records import Completion, Request, RunSummary
 from preceptor.report.table import as_table
-from preceptor.store.ledger import Ledger
 from preceptor.store.stages import MARK, read_json
 from preceptor.store.tables import read_examples, read_predictions
 from preceptor.teachers.base import Answer
@@ -157,8 +158,8 @@ def test_shots_come_from_training_items_alone(done: Run) -> None:
     dataset = load_datasets(done.recipe.data, done.folder)["default"]
     held = {e.fields["question"] for e in (*dataset.validation, *dataset.test)}
     train = {e.fields["question"] for e in dataset.train}
-    with Ledger(done.folder / "ledger.sqlite") as ledger:
-        asked = [json.loads(row[0]) for row in ledger._connection.execute("SELECT request FROM calls")]
+    with contextlib.closing(sqlite3.connect(done.folder / "ledger.sqlite")) as ledger:
+        asked = [json.loads(row[0]) for row in ledger.execute("SELECT request FROM calls")]
     told = [[m["content"] for m in one["messages"] if m["role"] == "user"] for one in asked]
     assert sorted({len(texts) for texts in told}) == [1, 2, 6]
     for texts in told:
@@ -270,11 +271,9 @@ def test_a_run_that_broke_off_asks_only_the_rest(tmp_path: Path, monkeypatch: py
 
     def failing(self: ScriptedTeacher, request: Request) -> Answer:
         asked[0] += 1
-        return (
-            Answer(request, error=TeacherError("The line is busy.", "Try later."))
-            if asked[0] > 7
-            else follow(self, request)
-        )
+        if asked[0] > 7:
+            return Answer(request, error=TeacherError("The line is busy.", "Try later."))
+        return follow(self, request)
 
     given = checked({"name": "t", "teacher": True, "shots": [1]})
     monkeypatch.setattr(ScriptedTeacher, "_answer", failing)
@@ -395,7 +394,7 @@ def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
     given = check_recipe(
         {
             **recipe({"name": "smollm2", "model": "builtin:smollm2-135m-instruct", "shots": [2]}),
-            "data": {"task": "demo", "max_train": 12, "max_test": 3, "max_validation": 3},
+            "data": {"task": "demo", "max_train": 12, "max_test": 2},
         },
         "test",
     )
@@ -425,4 +424,3 @@ def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
     zero, two = student.logprobs(prompts[0]), student.logprobs(prompts[2])
     # Two solved examples teach an instructed model the form: it puts far more on the labels' words.
     assert (two.max(axis=1) > zero.max(axis=1)).all()
-    assert {p.outcome for p in ()} <= {Outcome.ANSWERED}
