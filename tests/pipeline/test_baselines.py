@@ -9,54 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from baseline_runs import checked, go, recipe
 
 import tiny
-from preceptor.config import Recipe, check_recipe, load_recipe
-from preceptor.data.base import marked
+from preceptor.config import check_recipe, load_recipe
 from preceptor.data.load import load_datasets
-from preceptor.data.shots import BETWEEN, Room, Shots, draw_shots, text_prompts
-from preceptor.errors import BudgetError, CredentialsError, ModelError, PreceptorError, RecipeError, TeacherError
+from preceptor.data.shots import Room, Shots, draw_shots, text_prompts
+from preceptor.errors import BudgetError, TeacherError
 from preceptor.models.score import label_logprobs
 from preceptor.models.student import Student, open_student
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import Chosen, compare_runs
-from preceptor.progress import Progress
-from preceptor.records import Completion, Request, RunSummary
+from preceptor.records import Completion, Request
 from preceptor.report.table import as_table
 from preceptor.store.stages import MARK, read_json
 from preceptor.store.tables import read_examples, read_predictions
 from preceptor.teachers.base import Answer
 from preceptor.teachers.scripted import ScriptedTeacher
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A language model with room for some solved examples of the demo data, and one that names a chat template."""
     return tiny.save_model(tmp_path_factory.mktemp("wide") / "llama", "llama", tiny.demo_words(), window=1200)
-
-
-def recipe(*baselines: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {
-        "name": "untrained",
-        "title": "Who answers untrained",
-        "seeds": [1],
-        "data": {"task": "demo", "max_train": 12, "max_test": 12},
-        "teacher": {"kind": "scripted"},
-        "train": {"max_length": 300, "dtype": "float32", "steps": 1},
-        "evaluate": {"resamples": 100},
-        "baselines": list(baselines),
-        **changes,
-    }
-
-
-def checked(*baselines: dict[str, Any], **changes: Any) -> Recipe:
-    return check_recipe(recipe(*baselines, **changes), "test")
-
-
-def go(given: Recipe, folder: Path) -> RunSummary:
-    return pipeline.run(given, folder=folder, base=folder.parent, command="run", progress=Progress(quiet=True))
 
 
 def marks(folder: Path) -> dict[str, int]:
@@ -310,83 +285,6 @@ def test_an_estimate_counts_what_baselines_ask(tmp_path: Path) -> None:
     assert "Baseline o, default, 1-shot" in said
 
 
-# --- bad inputs ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("entry", "said"),
-    [
-        ({"shots": [-1]}, r"baselines\.0\.shots\.0 = -1: input should be greater than or equal to 0"),
-        ({"shots": []}, r"baselines\.shots = \[\]: give at least one number, and each once"),
-        ({"shots": [1, 1]}, r"baselines\.shots = \[1, 1\]: give at least one"),
-        ({"draw": "all"}, r"baselines\.0\.draw = 'all'"),
-        ({"shot": 1}, r"unknown key 'baselines\.0\.shot'.*shot_seed"),
-        ({"model": None}, r"baselines\.it needs a model or a teacher\."),
-        ({"teacher": True}, r"baselines\.it needs a model or a teacher, not both"),
-        ({"temperature": 1}, r"baselines\.it\.temperature is for teachers"),
-        ({"model": None, "teacher": False}, r"baselines\.0\.teacher = False: input should be True"),
-        ({"model": None, "teacher": True, "read": "likelihood"}, r'read = "likelihood" needs a model'),
-        ({"model": None, "teacher": True, "max_length": 99}, r"baselines\.it\.max_length is for models"),
-        ({"model": None, "teacher": {"top_p": 0.5}}, r"baselines\.it\.teacher\.top_p is not used there"),
-        ({"model": None, "teacher": {"modle": "x"}}, r"unknown key 'baselines\.0\.teacher\.modle'.*model"),
-        ({"settings": ["other"]}, r"baselines\.it\.settings: 'other' is not in"),
-    ],
-)
-def test_a_wrong_entry_is_one_sentence(entry: dict[str, Any], said: str) -> None:
-    given = {"name": "it", "model": "builtin:smollm2-135m-instruct", **entry}
-    with pytest.raises(RecipeError, match=said) as refused:
-        checked({key: value for key, value in given.items() if value is not None})
-    assert "\n" not in str(refused.value)
-
-
-def test_names_stand_once_and_are_no_arms() -> None:
-    one = {"name": "it", "model": "x"}
-    with pytest.raises(RecipeError, match=r"baselines: 'it' is given twice for the setting ''"):
-        checked(one, one)
-    with pytest.raises(RecipeError, match=r"arms\.5-shot: this name means a baseline"):
-        checked(one, arms={"none": [], "5-shot": []})
-    with pytest.raises(RecipeError, match="at least one"):
-        checked()
-
-
-def refused(folder: Path, *baselines: dict[str, Any], **changes: Any) -> PreceptorError:
-    with pytest.raises(PreceptorError) as error:
-        go(checked(*baselines, **changes), folder)
-    assert not list(folder.rglob("predictions.parquet"))
-    return error.value
-
-
-def test_an_encoder_is_refused_before_anything_is_scored(tmp_path: Path, demo_models: dict[str, Path]) -> None:
-    first = {"name": "first", "teacher": True}
-    error = refused(tmp_path / "run", first, {"name": "bert", "model": str(demo_models["bert"])})
-    assert isinstance(error, RecipeError)
-    assert error.message.startswith("baselines.bert: ")
-    assert "is an encoder, which has no prompt to continue" in error.message
-
-
-def test_more_shots_than_training_items_are_refused(tmp_path: Path) -> None:
-    error = refused(tmp_path / "run", {"name": "t", "teacher": True, "shots": [0, 13]})
-    assert str(error) == "baselines.t: shots = 13 are more than the 12 training items. Use fewer shots."
-
-
-@pytest.mark.parametrize("kind", ["model", "teacher"])
-def test_shots_beyond_the_window_are_refused(kind: str, tmp_path: Path, demo_models: dict[str, Path]) -> None:
-    model = str(demo_models["llama"])
-    reader = {"model": model} if kind == "model" else {"teacher": {"kind": "local", "model": model}}
-    error = refused(tmp_path / "run", {"name": "first", "teacher": True}, {"name": "it", **reader, "shots": [0, 9]})
-    assert isinstance(error, RecipeError)
-    assert error.message.startswith("baselines.it: shots = 9 needs ")
-    assert error.message.endswith(f" tokens, the window of {model} holds 320.")
-
-
-def test_a_missing_model_or_key_shows_before_anything_is_scored(tmp_path: Path) -> None:
-    first = {"name": "first", "teacher": True}
-    missing = refused(tmp_path / "a", first, {"name": "it", "model": "./nowhere"})
-    assert isinstance(missing, ModelError)
-    keyless = {"kind": "openai", "model": "gpt-4o-mini"}
-    assert isinstance(refused(tmp_path / "b", first, {"name": "it", "teacher": keyless}), CredentialsError)
-
-
 # --- the real model ------------------------------------------------------------------------------------------------
 
 
@@ -399,7 +297,7 @@ def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
         "test",
     )
     dataset = load_datasets(given.data, tmp_path)["default"]
-    task = marked(dataset.task, None)
+    task = dataset.task
     student = open_student(
         "builtin:smollm2-135m-instruct",
         "causal",
@@ -410,17 +308,16 @@ def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
         dtype="float32",
         seed=0,
     )
-    prompts = {}
+    prompts, room = {}, Room("smollm2", student.loaded.window, 2)
     for count in (0, 2):
         shots = Shots(task, dataset.train, count, 0)
-        rendered, befores = text_prompts(
-            shots, dataset.test, student.length, student.limit, Room("smollm2", student.loaded.window, 2)
-        )
+        rendered = text_prompts(shots, dataset.test, student.length, student.limit, room)
         prompts[count] = student.encode(rendered.prompts)
-        start = student.encode([befores[0]])[0] if count else []
+        before = shots.text(dataset.test[0], student.length, student.limit)
+        start = student.encode([before])[0] if count else []
         # Also where a tokenizer joins characters: the shots are the same tokens before every item.
         assert all(ids[: len(start)] == start for ids in prompts[count])
-        assert befores[0].count(BETWEEN) >= count
+        assert len(start) > 100 * count
     zero, two = student.logprobs(prompts[0]), student.logprobs(prompts[2])
     # Two solved examples teach an instructed model the form: it puts far more on the labels' words.
     assert (two.max(axis=1) > zero.max(axis=1)).all()

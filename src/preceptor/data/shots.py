@@ -84,7 +84,7 @@ class Shots:
         return tuple(
             message
             for one in shown
-            for message in (Message("user", self.task.render(one)), Message("assistant", one.label))
+            for message in (Message("user", self.task.render(one).strip()), Message("assistant", one.label))
         )
 
 
@@ -99,10 +99,8 @@ class Room:
     """Of them, those kept for the answer."""
 
 
-def text_prompts(
-    shots: Shots, items: Sequence[Example], length: TextLength, limit: int, room: Room
-) -> tuple[Rendered, list[str]]:
-    """What a model that continues text reads before it answers, solved examples included; and what of it they are.
+def text_prompts(shots: Shots, items: Sequence[Example], length: TextLength, limit: int, room: Room) -> Rendered:
+    """What a model that continues text reads before it answers, solved examples included.
 
     An item has `limit` tokens, as in training, and where the window leaves less it is shortened further; the solved
     examples stay whole. Raises `RecipeError` where even items without the field that is shortened do not fit.
@@ -112,7 +110,7 @@ def text_prompts(
     whole = [lambda text, before=before: length(before + text) for before in befores]
     rendered = fitted(shots, items, whole, room, own=(length, limit))
     prompts = tuple(before + prompt for before, prompt in zip(befores, rendered.prompts, strict=True))
-    return Rendered(prompts, rendered.cut), befores
+    return Rendered(prompts, rendered.cut)
 
 
 def fitted(
@@ -128,10 +126,11 @@ def fitted(
     prompt alone. Raises as `text_prompts`.
     """
     task, most = shots.task, room.window - room.answer
-    least = [count(task.render(_bare(task, item))) for count, item in zip(whole, items, strict=True)]
-    if shots.count and max(least, default=0) > most:
+    bare = (count(task.render(_bare(task, item))) for count, item in zip(whole, items, strict=True))
+    least = max(bare, default=0) if shots.count else 0
+    if least > most:
         raise RecipeError(
-            f"{shots.where}: shots = {shots.count} needs {max(least) + room.answer} tokens, the window of {room.model} "
+            f"{shots.where}: shots = {shots.count} needs {least + room.answer} tokens, the window of {room.model} "
             f"holds {room.window}.",
             "Use fewer shots.",
         )

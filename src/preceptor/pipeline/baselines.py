@@ -8,6 +8,7 @@ the budget. Both are scored like students. What is finished is found again, in t
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.config import BaselineSettings, EvaluateSettings, TeacherSettings
+from preceptor.data.base import Rendered
 from preceptor.data.shots import BETWEEN, Room, Shots, fitted, text_prompts
 from preceptor.errors import BatchPending, RecipeError
 from preceptor.evaluate.answers import ask_items, conversation, request
@@ -179,7 +181,10 @@ def try_out_baselines(state: Run) -> None:
         if group[0].settings.model is not None:
             student = _open(state, group[0])
             for cell in group:
-                _prompts(state, cell, student, state.datasets[cell.setting].test)
+                for part in ("test", "validation"):
+                    _prompts(state, cell, student, state.datasets[cell.setting].parts[part])
+            del student
+            gc.collect()  # models are full of reference cycles
             continue
         terms = terms_of(state, group[0])
         teacher = make_teacher(terms, state.folder, state.progress.say)
@@ -207,6 +212,8 @@ def answer_baselines(state: Run) -> None:
                     _by_teacher(state, cell)
             except BatchPending as waiting:
                 pending.append(waiting)
+        del student
+        gc.collect()
     if pending:
         raise pending[-1]  # its words count all batches
     for cell in baseline_cells(state):
@@ -260,15 +267,14 @@ def _open(state: Run, cell: BaselineCell) -> Student:
     )
 
 
-def _prompts(state: Run, cell: BaselineCell, student: Student, items: Sequence[Example]) -> tuple[Sequence[str], int]:
-    """What the model reads for each item, and how many were shortened."""
+def _prompts(state: Run, cell: BaselineCell, student: Student, items: Sequence[Example]) -> Rendered:
+    """What the model reads for each item."""
     read, window = reading(state, cell), student.loaded.window
     answer = max(len(target) for target in student.targets) + 1
     if cell.count and read.read == "generation":
         answer = max(answer, read.max_tokens)
     room = Room(student.loaded.name, window, answer)
-    rendered, _ = text_prompts(shots_of(state, cell), items, student.length, student.limit, room)
-    return rendered.prompts, rendered.cut
+    return text_prompts(shots_of(state, cell), items, student.length, student.limit, room)
 
 
 def _by_model(state: Run, cell: BaselineCell, student: Student) -> None:
@@ -276,24 +282,23 @@ def _by_model(state: Run, cell: BaselineCell, student: Student) -> None:
 
     dataset, read = state.datasets[cell.setting], reading(state, cell)
 
-    def said(items: Sequence[Example], on_progress: Callable[[int], None] | None = None) -> list[Prediction]:
-        prompts, _ = _prompts(state, cell, student, items)
+    def said(part: str, on_progress: Callable[[int], None] | None = None) -> list[Prediction]:
         return answer(
             student,
             dataset.task,
-            items,
-            prompts,
+            dataset.parts[part],
+            rendered[part].prompts,
             read,
             seed=state.recipe.seeds[0],
             until=BETWEEN if cell.count else "",
             on_progress=on_progress,
         )
 
+    rendered = {part: _prompts(state, cell, student, dataset.parts[part]) for part in ("test", "validation")}
     with state.progress.task(f"evaluate: {cell.words}", len(dataset.test)) as advance:
-        predictions = said(dataset.test, advance)
-    validation = said(dataset.validation) if read.read == "likelihood" else []  # for the label prior
-    _, cut = _prompts(state, cell, student, dataset.test)
-    more = {"cut_prompts": cut, "shots": _shown(state, cell)}
+        predictions = said("test", advance)
+    validation = said("validation") if read.read == "likelihood" else []  # for the label prior
+    more = {"cut_prompts": rendered["test"].cut, "shots": _shown(state, cell)}
     write_evaluated(stage_of(state, cell), dataset, predictions, validation, more)
 
 

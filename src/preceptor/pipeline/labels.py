@@ -190,10 +190,10 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
 
     settings = recipe.teacher
     teacher = make_teacher(settings.model_copy(update={"key_required": False}), folder)
-    structured = "schema" in teacher.accepts
+    structured, datasets = "schema" in teacher.accepts, load_datasets(recipe.data, base)
     requests = [
         request
-        for dataset in load_datasets(recipe.data, base).values()
+        for dataset in datasets.values()
         for name in recipe.strategies
         for request in make_requests(
             make_strategy(name, dataset.task, recipe.augment),
@@ -204,7 +204,7 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
         )
     ]
     asked: list[tuple[str, Teacher, TeacherSettings, list[Request]]] = [("", teacher, settings, requests)]
-    state = Run(recipe, folder, base, Progress(quiet=True), "", datasets=load_datasets(recipe.data, base))
+    state = Run(recipe, folder, base, Progress(quiet=True), "", datasets=datasets)
     for cell in baseline_cells(state):
         if cell.settings.teacher is True:
             requests += requests_of(state, cell, teacher, fit=False)[0]
