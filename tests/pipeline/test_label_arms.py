@@ -228,7 +228,7 @@ def test_a_teacher_on_this_machine_is_read_by_likelihood_as_an_untrained_student
     from preceptor.config import EvaluateSettings
     from preceptor.evaluate.predict import predict
     from preceptor.models.student import open_student
-    from preceptor.pipeline.label_cells import Run
+    from preceptor.pipeline.label_run import Run
     from preceptor.pipeline.zero_shot import read_score, zero_shot
     from preceptor.store.ledger import Ledger
     from preceptor.teachers.make import make_teacher

@@ -18,7 +18,7 @@ from preceptor.evaluate import predict as predicting
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.pipeline.folds import fold_datasets, fold_runs
-from preceptor.pipeline.label_cells import Run
+from preceptor.pipeline.label_run import Run
 from preceptor.progress import Progress
 from preceptor.records import Example, RunSummary
 from preceptor.store.seal import LOOKS, read_looks

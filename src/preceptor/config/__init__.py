@@ -7,6 +7,7 @@ from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, 
 from preceptor.config.arms import ArmSettings
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
+from preceptor.config.baselines import BaselineSettings
 from preceptor.config.data import DataSettings, TaskSettings
 from preceptor.config.filter import (
     FILTERS,
@@ -61,6 +62,7 @@ __all__ = [
     "AgreementSettings",
     "ArmSettings",
     "AugmentSettings",
+    "BaselineSettings",
     "BenchmarkSettings",
     "BudgetSettings",
     "Category",

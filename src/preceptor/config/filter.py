@@ -89,7 +89,7 @@ class AgreementSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        refuse_ways_of_writing("agreement", self.teacher)
+        refuse_ways_of_writing("filter.agreement", self.teacher)
         if (self.labeller == "other") != (self.teacher is not None):
             raise ValueError(
                 'filter.agreement.labeller = "other" needs a table [filter.agreement.teacher]'
@@ -129,18 +129,18 @@ class JudgeSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        refuse_ways_of_writing("judge", self.teacher)
+        refuse_ways_of_writing("filter.judge", self.teacher)
         return self
 
 
-def refuse_ways_of_writing(name: str, teacher: TeacherSettings | None) -> None:
+def refuse_ways_of_writing(where: str, teacher: TeacherSettings | None) -> None:
     """Refuse ways of writing in a teacher that only reads: they would be left unused without a word."""
     for key in ("temperature", "top_p", "repetition_penalty", "frequency_penalty", "presence_penalty"):
         if teacher is not None and getattr(teacher, key) is not None:
-            hint = f"set filter.{name}.temperature" if key == "temperature" else "leave it out"
-            raise ValueError(f"filter.{name}.teacher.{key} is not used there: {hint}")
+            hint = f"set {where}.temperature" if key == "temperature" else "leave it out"
+            raise ValueError(f"{where}.teacher.{key} is not used there: {hint}")
     if teacher is not None and teacher.preset != "default":
-        raise ValueError(f"filter.{name}.teacher.preset is not used there: leave it out")
+        raise ValueError(f"{where}.teacher.preset is not used there: leave it out")
 
 
 class FilterSettings(Section):

@@ -41,7 +41,7 @@ class JudgingSettings(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        refuse_ways_of_writing("judge", self.teacher)
+        refuse_ways_of_writing("evaluate.judge", self.teacher)
         return self
 
 

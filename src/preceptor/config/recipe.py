@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import field_validator, model_validator
@@ -9,6 +11,7 @@ from pydantic import field_validator, model_validator
 from preceptor.config.arms import ArmSettings, check_arms, long_forms
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
+from preceptor.config.baselines import BaselineSettings
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
 from preceptor.config.sweep import SweepSettings, check_sweep
@@ -37,7 +40,9 @@ class Recipe(Section):
     augment: AugmentSettings = AugmentSettings()
     filter: FilterSettings = FilterSettings()
     train: TrainSettings = TrainSettings()
-    students: tuple[StudentSettings, ...]
+    students: tuple[StudentSettings, ...] = ()
+    """May be left out where there are baselines."""
+    baselines: tuple[BaselineSettings, ...] = ()
     evaluate: EvaluateSettings = EvaluateSettings()
     sweep: SweepSettings | None = None
 
@@ -48,7 +53,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if not self.students:
+        if not self.students and not self.baselines:
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
@@ -57,19 +62,26 @@ class Recipe(Section):
         if self.filter.labelling_student:
             for setting in self.data.settings or ("",):
                 self.labelling_student(setting)
-        # One name may stand twice if the settings differ: the same student trained with other values.
-        names = [(s.name, setting) for s in self.students for setting in s.settings or self.data.settings or ("",)]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise ValueError(f"students: {twice[0][0]!r} is given twice for the setting {twice[0][1]!r}")
+        self._check_names("students", self.students)
+        self._check_names("baselines", self.baselines)
         for student in self.students:
-            unknown = set(student.settings) - set(self.data.settings)
-            if student.settings and unknown:
-                known = list(self.data.settings)
-                raise ValueError(f"students.{student.name}.settings: {sorted(unknown)[0]!r} is not in {known}")
             self.training_of(student)
+        if self.baselines and (taken := next((arm for arm in self.arms if re.fullmatch(r"\d+-shot", arm)), None)):
+            raise ValueError(f"arms.{taken}: this name means a baseline; choose another")
         if self.sweep is not None:
             check_sweep(self, self.sweep)
         return self
+
+    def _check_names(self, where: str, entries: Sequence[StudentSettings | BaselineSettings]) -> None:
+        # One name may stand twice if the settings differ: the same student trained with other values.
+        names = [(one.name, setting) for one in entries for setting in one.settings or self.data.settings or ("",)]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ValueError(f"{where}: {twice[0][0]!r} is given twice for the setting {twice[0][1]!r}")
+        for one in entries:
+            unknown = set(one.settings) - set(self.data.settings)
+            if one.settings and unknown:
+                known = list(self.data.settings)
+                raise ValueError(f"{where}.{one.name}.settings: {sorted(unknown)[0]!r} is not in {known}")
 
     def _check_published(self) -> None:
         users = [name for name, arm in self.arms.items() if "published" in arm.use]
@@ -83,7 +95,9 @@ class Recipe(Section):
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """Strategies that some arm uses, in a fixed order."""
+        """Strategies that some arm uses, in a fixed order; none where nobody is trained."""
+        if not self.students:
+            return ()
         return tuple(s for s in STRATEGIES if any(s in arm.use for arm in self.arms.values()))
 
     @property
@@ -110,3 +124,10 @@ class Recipe(Section):
     def training_of(self, student: StudentSettings) -> TrainSettings:
         """`[train]` with the student's own keys over it."""
         return training_of(self.train, student)
+
+    def reading_of(self, baseline: BaselineSettings) -> TrainSettings:
+        """What gives a baseline's model `max_length` and `dtype`: its own keys, over a student's of the same model."""
+        like = next((s for s in self.students if s.model == baseline.model), None)
+        settings = self.train if like is None else self.training_of(like)
+        own = {"max_length": baseline.max_length, "dtype": baseline.dtype}
+        return settings.model_copy(update={key: value for key, value in own.items() if value is not None})

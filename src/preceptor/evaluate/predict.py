@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from preceptor.config import EvaluateSettings
 from preceptor.data.base import Task, marked, render_all
 from preceptor.errors import RecipeError
+from preceptor.evaluate.answers import read_answer
 from preceptor.models.score import normalised
 from preceptor.models.student import Student
-from preceptor.records import Example, Outcome, Prediction
+from preceptor.records import Example, Prediction
 
 CHUNK = 64
 """Items between two reports of progress."""
@@ -46,17 +47,33 @@ def predict(
     check_reading(student.head, settings)
     task = marked(task, student.virtual)
     rendered = render_all(task, examples, student.length, student.limit)
+    predictions = answer(student, task, examples, rendered.prompts, settings, seed=seed, on_progress=on_progress)
+    return Predicted(predictions, rendered.cut)
+
+
+def answer(
+    student: Student,
+    task: Task,
+    examples: Sequence[Example],
+    prompts: Sequence[str],
+    settings: EvaluateSettings,
+    *,
+    seed: int = 0,
+    until: str = "",
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Prediction]:
+    """Answer every item after its prompt. A generated answer ends where `until` stands in it, if that is given."""
     predictions: list[Prediction] = []
     for start in range(0, len(examples), CHUNK):
-        prompts = rendered.prompts[start : start + CHUNK]
+        part = prompts[start : start + CHUNK]
         items = examples[start : start + CHUNK]
         if settings.read == "likelihood":
-            predictions += _by_likelihood(student, task, items, prompts)
+            predictions += _by_likelihood(student, task, items, part)
         else:
-            predictions += _by_generation(student, task, items, prompts, settings, seed + start)
+            predictions += _by_generation(student, task, items, part, settings, seed + start, until)
         if on_progress is not None:
             on_progress(len(predictions))
-    return Predicted(predictions, rendered.cut)
+    return predictions
 
 
 def _by_likelihood(
@@ -81,6 +98,7 @@ def _by_generation(
     prompts: Sequence[str],
     settings: EvaluateSettings,
     seed: int,
+    until: str,
 ) -> list[Prediction]:
     from preceptor.models.generate import decode
 
@@ -96,9 +114,8 @@ def _by_generation(
         seed=seed,
     )
     result = []
-    for example, answer in zip(examples, written, strict=True):
+    for example, one in zip(examples, written, strict=True):
+        text, end, _ = one.text.lstrip().partition(until) if until else (one.text, "", "")
         # The prompt ends with the marker, so what follows it stands first in the answer.
-        parsed = task.parse(answer.text, finish=answer.finish, parser=settings.parser)
-        label = parsed.label if parsed.outcome is Outcome.ANSWERED else None
-        result.append(Prediction(example.id, example.label, label, parsed.outcome, text=answer.text))
+        result.append(read_answer(task, example, text, "stop" if end else one.finish, settings.parser))
     return result

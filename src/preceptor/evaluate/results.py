@@ -33,6 +33,14 @@ class Measured:
     cut_prompts: int = 0
     validation: Mapping[int, Sequence[Prediction]] = field(default_factory=dict)
     """The same students' answers to validation items, by seed, where they are known."""
+    shots: int | None = None
+    """A baseline: solved examples before each item; its arm is then their number, and its seed the one they are drawn
+    with."""
+
+    @property
+    def kind(self) -> str:
+        """Of its row."""
+        return "baseline" if self.shots is not None else "arm" if self.arm else "untrained"
 
 
 def reference_rows(
@@ -71,9 +79,9 @@ def result_rows(
     """
     rows = []
     for entry in measured:
-        row = _row("arm" if entry.arm else "untrained", entry.setting, entry.runs, labels, settings, clusters)
+        row = _row(entry.kind, entry.setting, entry.runs, labels, settings, clusters)
         baseline = next((m for m in measured if m.student == entry.student and m.arm == BASELINE), None)
-        if baseline is not None and entry.arm and entry.arm != BASELINE:
+        if baseline is not None and entry.kind == "arm" and entry.arm != BASELINE:
             gain = _gain(entry, baseline, labels, settings, clusters)
             row = replace(row, gain_accuracy=gain[0], gain_macro_f1=gain[1])
         rows.append(
@@ -82,12 +90,13 @@ def result_rows(
                 student=entry.student,
                 arm=entry.arm,
                 method=entry.method,
-                seeds=tuple(entry.runs) if entry.arm else (),
+                seeds=tuple(entry.runs) if entry.kind == "arm" else (),
                 clears_floor=_clears(row, floor),
                 real_items=_first(entry.fits, "real"),
                 generated_items=_first(entry.fits, "generated"),
                 steps=_first(entry.fits, "steps"),
                 cut_prompts=entry.cut_prompts,
+                shots=entry.shots,
                 seconds=sum(f["seconds"] for f in entry.fits) / len(entry.fits) if entry.fits else 0.0,
                 calibration=calibrate(
                     entry.runs,

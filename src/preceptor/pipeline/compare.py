@@ -8,7 +8,7 @@ from pathlib import Path
 
 from preceptor.errors import DataError
 from preceptor.evaluate.compare import RESAMPLES, Contender, compare
-from preceptor.pipeline.compare_sources import UNTRAINED, Reference, read_source, reference_of
+from preceptor.pipeline.compare_sources import SHOTS, UNTRAINED, Reference, read_source, reference_of
 from preceptor.records import Comparison
 
 BASELINE = "none"
@@ -90,7 +90,10 @@ def _selected(known: Sequence[Contender], chosen: Chosen) -> list[Contender]:
 
 
 def _within(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contender, Contender]]:
-    """Every arm against the baseline of the same student and setting; the untrained student only where it is named."""
+    """Every arm against the baseline of the same student and setting; who was not trained only where it is named.
+
+    A baseline of shots (`0-shot`) is compared with all other numbers of shots too.
+    """
     name = chosen.baseline or BASELINE
     pairs = []
     for one in selected:
@@ -98,7 +101,8 @@ def _within(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contend
             (b for b in selected if (b.student, b.setting, b.arm) == (one.student, one.setting, name)),
             None,
         )
-        if base is None or one.arm == name or (one.arm == UNTRAINED and UNTRAINED not in chosen.arms):
+        aside = one.arm == UNTRAINED or (bool(SHOTS.fullmatch(one.arm)) and not SHOTS.fullmatch(name))
+        if base is None or one.arm == name or (aside and one.arm not in chosen.arms):
             continue
         pairs.append((base, one))
     if not pairs:

@@ -21,6 +21,8 @@ from preceptor.store.stages import read_json
 from preceptor.store.tables import read_predictions
 
 UNTRAINED = "untrained"
+SHOTS = re.compile(r"\d+-shot")
+"""Arms of baselines: so many solved examples, and no training."""
 MARKER = "answer:"
 """What stands before the label in an answer, as in `Task.marker`."""
 _CELL = re.compile(
@@ -94,7 +96,11 @@ def _run_folder(folder: Path, source: str) -> list[Contender]:
             "is no run on a task with labels, so it holds no predictions of labels.",
             hint="A run of instructions compares its arms in its own report.",
         )
-    found = [_of_row(folder, source, row, results) for row in results["rows"] if row["kind"] in ("arm", UNTRAINED)]
+    found = [
+        _of_row(folder, source, row, results)
+        for row in results["rows"]
+        if row["kind"] in ("arm", UNTRAINED, "baseline")
+    ]
     if not found:
         raise DataError.at(source, "the run scored no student.", hint="Give a run that did.")
     return found
@@ -107,7 +113,8 @@ def _of_row(folder: Path, source: str, row: Mapping[str, Any], results: Mapping[
     place = folder / "evaluate" / row["setting"] / (point or row["student"]) / arm
     if point and not place.exists():
         place = folder / "sweep" / "points" / point / "evaluate" / row["setting"] / point / arm
-    seeds = row["seeds"] or sorted(int(one.name.removeprefix("seed-")) for one in place.glob("seed-*"))
+    named = [int(seed) for seed, _, _ in row["seed_scores"]]  # also where a row counts no seeds
+    seeds = row["seeds"] or named or sorted(int(one.name.removeprefix("seed-")) for one in place.glob("seed-*"))
     runs = {}
     for seed in seeds:
         file = place / f"seed-{seed}" / "predictions.parquet"

@@ -9,7 +9,7 @@ from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets
 from preceptor.data.splits import folded
 from preceptor.errors import RecipeError
-from preceptor.pipeline.label_cells import Run
+from preceptor.pipeline.label_run import Run
 from preceptor.records import Example
 
 OFFICIAL = 10

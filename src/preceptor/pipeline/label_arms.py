@@ -10,7 +10,8 @@ from preceptor.config import ArmSettings
 from preceptor.records import Example
 
 if TYPE_CHECKING:
-    from preceptor.pipeline.label_cells import Cell, Run
+    from preceptor.pipeline.label_cells import Cell
+    from preceptor.pipeline.label_run import Run
 
 NOTHING_KEPT = "not run: nothing was kept"
 FEW = 0.25

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.config import Recipe, StudentSettings, TrainSettings
-from preceptor.data.base import Dataset
+from preceptor.config import StudentSettings, TrainSettings
 from preceptor.pipeline.accompany import accompany
-from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.label_answers import Found, from_book, into_book, read_evaluated, record_look, write_evaluated
 from preceptor.pipeline.label_arms import arm_of, generated_for
-from preceptor.pipeline.resolve import resolved
+from preceptor.pipeline.label_run import Run
 from preceptor.pipeline.teaching import taught, teacher_of
-from preceptor.progress import Progress
-from preceptor.records import (
-    Example,
-    Funnel,
-    Outcome,
-    Prediction,
-    Sample,
-    Spend,
-    TeacherScore,
-    content_hash,
-    fingerprint,
-)
-from preceptor.store.results import ResultsBook
-from preceptor.store.seal import UNCHOSEN, Choice, Look, record
-from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
-from preceptor.store.tables import read_predictions, write_predictions
+from preceptor.records import Prediction, fingerprint
+from preceptor.store.seal import UNCHOSEN, Choice
+from preceptor.store.stages import Stage, identity, made_by, read_json
 
 if TYPE_CHECKING:
     from preceptor.models.student import Student
@@ -47,54 +33,9 @@ TRUNK = "trunk"
 FEW_UPDATES = 20
 """Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
 
-VALIDATION = "validation.parquet"
-"""What the student said to the validation items, beside its predictions for the test items."""
 
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
 """Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
-
-
-@dataclass
-class Run:
-    """One run's recipe, folder and what has been found so far."""
-
-    recipe: Recipe
-    folder: Path
-    base: Path
-    """Folder of the recipe: relative paths in it start here."""
-    progress: Progress
-    command: str
-    datasets: dict[str, Dataset] = field(default_factory=dict)
-    funnels: list[Funnel] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
-    """(setting, strategy) -> generated examples that passed every filter."""
-    teacher_scores: dict[str, TeacherScore] = field(default_factory=dict)
-    """Setting -> what the teacher says itself to its validation items."""
-    spend: dict[str, Spend] = field(default_factory=dict)
-    calls: set[str] = field(default_factory=set)
-    """Calls whose cost `spend` holds."""
-    deadline: Deadline = field(default_factory=lambda: Deadline(None, ""))
-    home: Path | None = None
-    """The run's own folder, where this is a point of a sweep that has a folder inside of it."""
-    given: Recipe | None = None
-    """The recipe before presets and held rates were worked out; None where that is `recipe`."""
-
-    @property
-    def root(self) -> Path:
-        """The run's own folder: its ledger and its record of looks at the test items lie there."""
-        return self.home or self.folder
-
-    @property
-    def written(self) -> str:
-        """The recipe as TOML, so that it gives the same again."""
-        return resolved(self.given or self.recipe)
-
-    @property
-    def book(self) -> ResultsBook | None:
-        """Where the recipe wants the predictions of finished cells to be kept beside the run's own folder."""
-        given = self.recipe.results
-        return None if given is None else ResultsBook((self.base / given).resolve())
 
 
 @dataclass(frozen=True)
@@ -230,15 +171,8 @@ def evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:
     if not stage.done:
         _predict(state, cell, stage, choice)
     if state.book is not None and _in_book(state, cell) is None:
-        done = _in_folders(state, cell)
-        extra = {
-            "cut_prompts": done.cut_prompts,
-            "cell": _described(state, cell),
-            "gold": [prediction.gold for prediction in done.predictions],
-            "shared_contexts": shared_of(state, cell.setting),
-            "validation": _kept_validation(state, cell, done.validation),
-        }
-        state.book.add_predictions(cell.name, stage.identity, done.predictions, done.fit, extra)
+        about = {"student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed}
+        into_book(state, cell.name, stage.identity, cell.setting, _in_folders(state, cell), about)
 
 
 def reopened(state: Run, cell: Cell) -> Student:
@@ -259,48 +193,15 @@ def _predict(state: Run, cell: Cell, stage: Stage, choice: Choice) -> None:
         predicted = predict(
             student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
         )
-    # Before anybody can read the answers: a run that is killed here has looked, and its next one looks again.
-    record([state.root, *([state.book.folder] if state.book is not None else [])], _look(state, cell, stage, choice))
+    settings = {"model": cell.student.model, "arm": cell.arm, "training": cell.settings.deciding()}
+    record_look(state, cell.name, stage, cell.setting, cell.student.model, settings, choice)
     validation: list[Prediction] = []
     if state.recipe.evaluate.read == "likelihood":
         # For the label prior. No part of the stage's identity: folders without it stay valid and have no correction.
         validation = predict(
             student, dataset.task, dataset.validation, state.recipe.evaluate, seed=cell.seed
         ).predictions
-    with stage.build() as folder:
-        write_predictions(folder / "predictions.parquet", predicted.predictions)
-        write_predictions(folder / VALIDATION, validation)
-        write_json(
-            folder / "evaluated.json",
-            {"cut_prompts": predicted.cut, "validation": fingerprint(dataset.validation)},
-        )
-
-
-def _look(state: Run, cell: Cell, stage: Stage, choice: Choice) -> Look:
-    settings = {"model": cell.student.model, "arm": cell.arm, "training": cell.settings.deciding()}
-    return Look(
-        recipe=state.recipe.name,
-        recipe_hash=content_hash(state.written),
-        cell=cell.name,
-        identity=stage.identity,
-        test=fingerprint(state.datasets[cell.setting].test),
-        student=cell.student.model,
-        settings=content_hash(settings)[:16],
-        chosen=dict(choice.chosen),
-        by=choice.by,
-    )
-
-
-@dataclass(frozen=True)
-class Found:
-    """What is known of a finished cell."""
-
-    predictions: Sequence[Prediction]
-    fit: Mapping[str, Any] | None
-    """`fit.json` of its training; None for the untrained student."""
-    cut_prompts: int
-    validation: Sequence[Prediction] = ()
-    """Answers to the validation items as they are now; empty where they were not stored, or are of other items."""
+    write_evaluated(stage, dataset, predicted.predictions, validation, {"cut_prompts": predicted.cut})
 
 
 def finished(state: Run, cell: Cell) -> bool:
@@ -314,62 +215,9 @@ def found(state: Run, cell: Cell) -> Found:
 
 
 def _in_folders(state: Run, cell: Cell) -> Found:
-    folder = evaluate_stage(state, cell).folder
-    evaluated = read_json(folder / "evaluated.json")
-    same = evaluated.get("validation") == fingerprint(state.datasets[cell.setting].validation)
-    return Found(
-        read_predictions(folder / "predictions.parquet"),
-        read_json(train_stage(state, cell).folder / FIT) if cell.arm else None,
-        evaluated["cut_prompts"],
-        read_predictions(folder / VALIDATION) if same else (),
-    )
-
-
-def shared_of(state: Run, setting: str) -> dict[str, int]:
-    """Test items of a setting that share a context, and its number."""
-    from preceptor.evaluate.contexts import shared_contexts
-
-    return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
-
-
-def _described(state: Run, cell: Cell) -> dict[str, Any]:
-    """What a cell's file of results says about itself, for whoever finds it without its run."""
-    dataset = state.datasets[cell.setting]
-    return {
-        **{"task": dataset.task.name, "split": dataset.split, "labels": list(dataset.task.labels)},
-        **{"setting": cell.setting, "student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed},
-    }
-
-
-def _kept_validation(state: Run, cell: Cell, validation: Sequence[Prediction]) -> dict[str, Any]:
-    return {
-        "items": fingerprint(state.datasets[cell.setting].validation),
-        "probabilities": [[round(value, 5) for value in p.probabilities] for p in validation],
-    }
-
-
-def _read_validation(state: Run, cell: Cell, kept: Mapping[str, Any]) -> list[Prediction]:
-    dataset = state.datasets[cell.setting]
-    if kept.get("items") != fingerprint(dataset.validation):
-        return []  # of an older version, or of other items
-    labels = dataset.task.labels
-    return [
-        Prediction(item.id, item.label, labels[row.index(max(row))], probabilities=tuple(row))
-        for item, row in zip(dataset.validation, kept["probabilities"], strict=False)
-    ]
+    done = read_evaluated(evaluate_stage(state, cell), state.datasets[cell.setting])
+    return replace(done, fit=read_json(train_stage(state, cell).folder / FIT)) if cell.arm else done
 
 
 def _in_book(state: Run, cell: Cell) -> Found | None:
-    if state.book is None:
-        return None
-    kept = state.book.predictions(cell.name, evaluate_stage(state, cell).identity)
-    if kept is None:
-        return None
-    gold = {example.id: example.label for example in state.datasets[cell.setting].test}
-    columns = zip(kept["ids"], kept["said"], kept["outcomes"], kept["probabilities"], strict=True)
-    predictions = [
-        Prediction(name, gold[name], said, Outcome(outcome), tuple(probabilities))
-        for name, said, outcome, probabilities in columns
-    ]
-    validation = _read_validation(state, cell, kept["extra"].get("validation", {}))
-    return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"], validation)
+    return from_book(state, cell.name, evaluate_stage(state, cell).identity, cell.setting)

@@ -8,8 +8,10 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from preceptor.config import ASKING
+from preceptor.pipeline.baselines import baseline_cells, measured_baselines, stage_of
 from preceptor.pipeline.label_arms import missing, nothing_kept, remark_on
-from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
+from preceptor.pipeline.label_cells import Cell, cells, evaluate_stage, found
+from preceptor.pipeline.label_run import Run, shared_of
 from preceptor.pipeline.sweep_report import looks_at, sweep_findings
 from preceptor.pipeline.sweeping import Sweep, Trial
 from preceptor.records import Arm, Course, Row, RunSummary, content_hash, course_of
@@ -30,9 +32,7 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
     some = next(iter(state.datasets.values()))
     chosen = [trial for trial in sweep.trials if sweep.is_chosen(trial) and sweep.scored(trial)] if sweep else []
     rows = [row for setting in state.datasets for row in _rows(state, setting, chosen)]
-    scored = [trial for trial in sweep.trials if sweep.scored(trial)] if sweep else []
-    shown = [*((state, cell) for cell in cells(state)), *((t.run, cell) for t in scored for cell in t.cells)]
-    looks, (swept, spreads) = looks_at(state, shown), sweep_findings(state, sweep) if sweep else ((), ())
+    looks, (swept, spreads) = looks_at(state, _shown(state, sweep)), sweep_findings(state, sweep) if sweep else ((), ())
     summary = RunSummary(
         name=recipe.name,
         title=recipe.title,
@@ -61,6 +61,15 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
     write_text(state.folder / "results.txt", "\n\n".join([*tables, *map(looks_sentence, looks)]) + "\n")
     build(summary, state.folder / "report.html")
     return summary
+
+
+def _shown(state: Run, sweep: Sweep | None) -> list[tuple[str, str]]:
+    """Setting and identity of all answers to test items that the report is made of."""
+    scored = [trial for trial in sweep.trials if sweep.scored(trial)] if sweep else []
+    of_cells = [(state, cell) for cell in cells(state) if not nothing_kept(state, cell)]
+    of_cells += [(trial.run, cell) for trial in scored for cell in trial.cells]
+    of_baselines = [(cell.setting, stage_of(state, cell).identity) for cell in baseline_cells(state)]
+    return [*((cell.setting, evaluate_stage(run, cell).identity) for run, cell in of_cells), *of_baselines]
 
 
 def _courses(state: Run, chosen: Sequence[Trial]) -> Iterator[Course]:
@@ -109,10 +118,12 @@ def _rows(state: Run, setting: str, chosen: Sequence[Trial]) -> list[Row]:
             points[key], members_of[key] = trial.point.student.name, (trial.run, list(trial.cells))
     clusters = clusters_of([item.id for item in dataset.test], shared_of(state, setting))
     references = reference_rows(setting, dataset.test, labels, settings, clusters)
-    rows = [*result_rows(measured, references[0], labels, settings, clusters), *absent]
-    rows.sort(key=lambda row: list(members_of).index((row.student, row.arm)))
+    baselines = measured_baselines(state, setting)
+    rows = [*result_rows(baselines + measured, references[0], labels, settings, clusters), *absent]
+    order = [*((one.student, one.arm) for one in baselines), *members_of]
+    rows.sort(key=lambda row: order.index((row.student, row.arm)))
     return references + [
-        replace(_with_arm(*members_of[key], row), point=points.get(key, ""))
+        replace(_with_arm(*members_of[key], row), point=points.get(key, "")) if key in members_of else row
         for row in rows
         for key in [(row.student, row.arm)]
     ]

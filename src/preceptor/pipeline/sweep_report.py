@@ -10,7 +10,8 @@ from preceptor.evaluate.calibration import estimates_of
 from preceptor.evaluate.contexts import clusters_of
 from preceptor.evaluate.metrics import floor_predictions, score
 from preceptor.evaluate.sweeps import METRICS, Spreads, choosing_score, spreads
-from preceptor.pipeline.label_cells import Cell, Run, evaluate_stage, found, shared_of
+from preceptor.pipeline.label_cells import found
+from preceptor.pipeline.label_run import Run, shared_of
 from preceptor.pipeline.sweeping import Sweep, Trial
 from preceptor.records import Estimate, Looks, PointResult, Prediction, SpreadDifference, SweepResult, fingerprint
 from preceptor.store.seal import count, read_looks
@@ -90,10 +91,10 @@ def _point(state: Run, sweep: Sweep, trial: Trial) -> PointResult:
     )
 
 
-def looks_at(state: Run, shown: Sequence[tuple[Run, Cell]]) -> tuple[Looks, ...]:
+def looks_at(state: Run, shown: Sequence[tuple[str, str]]) -> tuple[Looks, ...]:
     """How often the test items were looked at, once for settings that have the same ones.
 
-    `shown`: the cells that the report is made of.
+    `shown`: setting and identity of the answers that the report is made of.
     """
     folders = [state.root, *([state.book.folder] if state.book is not None else [])]
     # Every look is written to both: what stands in both is one.
@@ -107,7 +108,7 @@ def looks_at(state: Run, shown: Sequence[tuple[Run, Cell]]) -> tuple[Looks, ...]
             ", ".join(names),
             test,
             len(state.datasets[names[0]].test),
-            [evaluate_stage(run, cell).identity for run, cell in shown if cell.setting in names],
+            [identity for setting, identity in shown if setting in names],
         )
         for test, names in settings.items()
     )

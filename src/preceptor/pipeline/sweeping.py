@@ -24,7 +24,8 @@ from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorEr
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
 from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
-from preceptor.pipeline.label_cells import FIT, Cell, Run, evaluate, finished, reading_of, reopened, train, train_stage
+from preceptor.pipeline.label_cells import FIT, Cell, evaluate, finished, reading_of, reopened, train, train_stage
+from preceptor.pipeline.label_run import Run
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint
 from preceptor.store.seal import Choice

@@ -19,7 +19,8 @@ from preceptor.store.stages import Stage, identity
 
 if TYPE_CHECKING:
     from preceptor.models.student import Student
-    from preceptor.pipeline.label_cells import Cell, Run
+    from preceptor.pipeline.label_cells import Cell
+    from preceptor.pipeline.label_run import Run
 
 VERSION = 1
 """Raise it when the code gives other distributions."""

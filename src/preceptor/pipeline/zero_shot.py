@@ -30,7 +30,7 @@ from preceptor.teachers.phi import make_gate
 from preceptor.teachers.prices import price_of
 
 if TYPE_CHECKING:
-    from preceptor.pipeline.label_cells import Run
+    from preceptor.pipeline.label_run import Run
     from preceptor.teachers.base import Teacher
 
 VERSION = 1

@@ -171,10 +171,10 @@ class TeacherScore:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result table: a reference, an untrained student, or a student trained in one arm."""
+    """One line of the result table: a reference, a baseline, an untrained student, or one trained in one arm."""
 
     kind: str
-    """`floor` (always the most frequent label), `human`, `untrained`, or `arm`."""
+    """`floor` (always the most frequent label), `human`, `baseline`, `untrained`, or `arm`."""
     setting: str
     """The data setting; rows of different settings are never compared."""
     student: str = ""
@@ -224,3 +224,12 @@ class Row:
     """What a reader must know about the arm's training data."""
     teacher: TeacherScore | None = None
     """Of an arm with examples that the teacher wrote, where it was asked."""
+    shots: int | None = None
+    """A baseline: solved examples before each item."""
+
+    @property
+    def arm_words(self) -> str:
+        """The arm for people: its name, `untrained`, or `5 shots`."""
+        if self.shots is not None:
+            return f"{self.shots} shot{'' if self.shots == 1 else 's'}"
+        return self.arm or "untrained"

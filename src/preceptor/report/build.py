@@ -188,8 +188,8 @@ def _figure(metric: str, title: str, rows: Sequence[Row]) -> Figure:
 
 def row_name(row: Row) -> str:
     """The row's name where it stands alone."""
-    named = {"floor": "majority floor", "human": "human", "untrained": f"{row.student} · untrained"}
-    return named.get(row.kind, f"{row.student} · {row.arm}")
+    named = {"floor": "majority floor", "human": "human"}
+    return named.get(row.kind, f"{row.student} · {row.arm_words}")
 
 
 def _interval_words(rows: Sequence[Row]) -> str:

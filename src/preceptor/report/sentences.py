@@ -28,8 +28,8 @@ def sentences(summary: RunSummary) -> list[str]:
         gains = [_comparison(summary, row) for row in compared]
     if not gains:
         gains = ["No arm with generated data was trained, so nothing is said about augmentation."]
-    lines = [*gains, _not_run(summary), _references(summary), _generated(summary), _seeds(summary)]
-    lines += sweep_sentences(summary.sweeps, summary.spreads)
+    lines = [*gains, _not_run(summary), _references(summary), _baselines(summary), _generated(summary)]
+    lines += [_seeds(summary), *sweep_sentences(summary.sweeps, summary.spreads)]
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines if line]
 
 
@@ -110,6 +110,21 @@ def _references(summary: RunSummary) -> str:
         if said:
             parts.append((f"{name}: " if several else "") + "; ".join(said))
     return _capital(". ".join(parts)) + "." if parts else ""
+
+
+def _baselines(summary: RunSummary) -> str:
+    """What was reached without training."""
+    rows = [row for row in summary.rows if row.kind == "baseline"]
+    known = [row for row in rows if row.accuracy is not None and draw.has_result(row.accuracy)]
+    if not known:
+        return ""
+    several = len(settings(summary)) > 1
+    said = [
+        f"{row.student}{where} with {row.arm_words} {_plain(row.accuracy, sign=False)}"
+        for row, where in ((row, f" in {row.setting}" if several else "") for row in known)
+        if row.accuracy is not None
+    ]
+    return f"Untrained, in accuracy: {_some(said)}."
 
 
 def _generated(summary: RunSummary) -> str:

@@ -37,7 +37,7 @@ def _name(row: Row, controls: Collection[str]) -> str:
         return f"{row.setting}: {NAMES[row.kind]}" if row.setting else NAMES[row.kind]
     notes = ["control"] if row.kind == "arm" and row.arm in controls else []
     notes += [f"{len(row.seeds)} seed{'s' if len(row.seeds) > 1 else ''}"] if row.seeds else []
-    return f"{row.setting}: {row.student}, {row.arm or 'untrained'}" + (f" ({', '.join(notes)})" if notes else "")
+    return f"{row.setting}: {row.student}, {row.arm_words}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from preceptor.config import TeacherSettings
 from preceptor.errors import TeacherError, UnsupportedSettingError
-from preceptor.records import Completion, Request, Sampling
+from preceptor.records import Completion, Message, Request, Sampling
 from preceptor.store.stages import made_by
 from preceptor.teachers.base import Answer, Control
 from preceptor.teachers.budget import Reservation
@@ -65,7 +65,7 @@ class LocalTeacher:
         control, requests = control or Control(), list(requests)
         _refuse_idle_top_p(self.name, requests)
         loaded = self.loaded()
-        asked = [_Asked(request, _prompt(loaded, request)) for request in requests]
+        asked = [_Asked(request, _prompt(loaded, request.messages)) for request in requests]
         too_long = [a.request for a in asked if len(a.prompt) + a.request.sampling.max_tokens > loaded.window]
         if too_long:
             yield [Answer(request, error=_too_long(loaded)) for request in too_long]
@@ -79,6 +79,15 @@ class LocalTeacher:
                 if answer.completion is not None:
                     control.budget.settle(room, answer.completion)
             yield [replace(answer, ticket=room.ticket) for room, answer in zip(rooms, answers, strict=True)]
+
+    @property
+    def window(self) -> int:
+        """Tokens that the model sees, the answer included. Loads it; raises `ModelError`."""
+        return self.loaded().window
+
+    def tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation as the model reads it. Loads it; raises `ModelError`."""
+        return len(_prompt(self.loaded(), messages))
 
     def loaded(self) -> Loaded:
         """The model, loaded when it is first wanted. Raises `ModelError` when it cannot be."""
@@ -138,13 +147,13 @@ def _refuse_idle_top_p(name: str, requests: Sequence[Request]) -> None:
         )
 
 
-def _prompt(loaded: Loaded, request: Request) -> list[int]:
+def _prompt(loaded: Loaded, messages: Sequence[Message]) -> list[int]:
     """Token ids of the conversation: by the model's chat template, or for a plain model the texts one after another."""
     tokenizer: Any = loaded.tokenizer
     if tokenizer.chat_template is None:
-        text = "\n\n".join(message.content for message in request.messages) + "\n\n"
+        text = "\n\n".join(message.content for message in messages) + "\n\n"
         return list(tokenizer(text)["input_ids"])
-    turns = [{"role": message.role, "content": message.content} for message in request.messages]
+    turns = [{"role": message.role, "content": message.content} for message in messages]
     return list(_templated(tokenizer, turns))
 
 

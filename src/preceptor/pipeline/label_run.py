@@ -1,0 +1,79 @@
+"""One run of an experiment on a task with labels: its recipe, its folder, and what has been found so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preceptor.augment.stage import spend_of
+from preceptor.config import Recipe
+from preceptor.data.base import Dataset
+from preceptor.pipeline.deadline import Deadline
+from preceptor.pipeline.resolve import resolved
+from preceptor.progress import Progress
+from preceptor.records import Example, Funnel, Sample, Spend, TeacherScore, fingerprint
+from preceptor.store.results import ResultsBook
+from preceptor.teachers.prices import Price
+
+
+@dataclass
+class Run:
+    """One run's recipe, folder and what has been found so far."""
+
+    recipe: Recipe
+    folder: Path
+    base: Path
+    """Folder of the recipe: relative paths in it start here."""
+    progress: Progress
+    command: str
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    funnels: list[Funnel] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
+    """(setting, strategy) -> generated examples that passed every filter."""
+    teacher_scores: dict[str, TeacherScore] = field(default_factory=dict)
+    """Setting -> what the teacher says itself to its validation items."""
+    spend: dict[str, Spend] = field(default_factory=dict)
+    calls: set[str] = field(default_factory=set)
+    """Calls whose cost `spend` holds."""
+    deadline: Deadline = field(default_factory=lambda: Deadline(None, ""))
+    home: Path | None = None
+    """The run's own folder, where this is a point of a sweep that has a folder inside of it."""
+    given: Recipe | None = None
+    """The recipe before presets and held rates were worked out; None where that is `recipe`."""
+
+    @property
+    def root(self) -> Path:
+        """The run's own folder: its ledger and its record of looks at the test items lie there."""
+        return self.home or self.folder
+
+    @property
+    def written(self) -> str:
+        """The recipe as TOML, so that it gives the same again."""
+        return resolved(self.given or self.recipe)
+
+    @property
+    def book(self) -> ResultsBook | None:
+        """Where the recipe wants the predictions of finished cells to be kept beside the run's own folder."""
+        given = self.recipe.results
+        return None if given is None else ResultsBook((self.base / given).resolve())
+
+
+def fingerprint_of(dataset: Dataset) -> dict[str, str]:
+    """Hashes of the three parts."""
+    return {name: fingerprint(part) for name, part in dataset.parts.items()}
+
+
+def count_spend(state: Run, asked: Mapping[str, Any], price: Price | None) -> None:
+    """Add what a stage spent (`Asker.record`) to the run's spend, less the calls that are counted already."""
+    old, new = state.spend.get(asked["teacher"]), spend_of(asked, state.calls, price)
+    state.spend[asked["teacher"]] = new if old is None else old.plus(new)
+
+
+def shared_of(state: Run, setting: str) -> dict[str, int]:
+    """Test items of a setting that share a context, and its number."""
+    from preceptor.evaluate.contexts import shared_contexts
+
+    return shared_contexts(state.datasets[setting].test, state.datasets[setting].task)
