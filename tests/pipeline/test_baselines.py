@@ -210,7 +210,8 @@ def test_the_book_of_results_takes_the_place_of_the_folder(done: Run, monkeypatc
     book = done.folder.parent / "book"
     assert {"teacher-default-5-shot.json", "llama-default-0-shot.json"} < {p.name for p in book.iterdir()}
     found = compare_runs([done.folder, book], resamples=100)
-    assert {"llama, 3-shot", "teacher, 5-shot", "other, 1-shot"} <= {one.arm for one in found.comparisons}
+    compared = " ".join(one.arm for one in found.comparisons)
+    assert all(words in compared for words in ("llama, 3-shot", "teacher, 5-shot", "other, 1-shot"))
     assert {one.gain_accuracy.value for one in found.comparisons} == {0.0}
 
 
@@ -261,9 +262,14 @@ def test_a_run_that_broke_off_asks_only_the_rest(tmp_path: Path, monkeypatch: py
     assert asked[0] == -95
 
 
-def test_the_budget_holds_for_baselines(tmp_path: Path) -> None:
-    with pytest.raises(BudgetError):
-        go(checked({"name": "t", "teacher": True}, budget={"max_tokens": 300}), tmp_path / "run")
+def test_the_budget_holds_for_baselines(tmp_path: Path, model: Path) -> None:
+    entry = {"name": "t", "teacher": {"kind": "local", "model": str(model), "batch_size": 4}}
+    with pytest.raises(BudgetError, match="of 12 requests"):
+        go(checked(entry, budget={"max_tokens": 2000}), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("predictions.parquet"))
+    (spend,) = go(checked(entry, budget={"max_tokens": 20_000}), tmp_path / "run").spend.values()
+    assert spend.calls == 12
+    assert 0 < spend.from_ledger < 12  # what was answered before the budget ended it
 
 
 def test_shots_are_compared_where_they_are_named(done: Run) -> None:
@@ -317,7 +323,7 @@ def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
         start = student.encode([before])[0] if count else []
         # Also where a tokenizer joins characters: the shots are the same tokens before every item.
         assert all(ids[: len(start)] == start for ids in prompts[count])
-        assert len(start) > 100 * count
+        assert len(start) >= 100 * count
     zero, two = student.logprobs(prompts[0]), student.logprobs(prompts[2])
     # Two solved examples teach an instructed model the form: it puts far more on the labels' words.
     assert (two.max(axis=1) > zero.max(axis=1)).all()
