@@ -13,7 +13,7 @@ from runners import eval_work as work
 
 def score(job: work.EvalJob) -> dict[str, Any]:
     """Log-probabilities of each item's choices; seconds are those of the model's `loglikelihood`."""
-    seconds = 0.0
+    seconds = cpu = 0.0
     model = HFLM(
         pretrained=job.model,
         dtype=job.dtype,
@@ -23,17 +23,18 @@ def score(job: work.EvalJob) -> dict[str, Any]:
     stock = model.loglikelihood
 
     def timed(*args: Any, **kwargs: Any) -> Any:
-        nonlocal seconds
-        started = time.monotonic()
+        nonlocal seconds, cpu
+        started, worked = time.monotonic(), time.process_time()
         found = stock(*args, **kwargs)
         seconds += time.monotonic() - started
+        cpu += time.process_time() - worked
         return found
 
     model.loglikelihood = timed
     results = lm_eval.simple_evaluate(
         model=model,
         tasks=[job.task],
-        task_manager=TaskManager(include_path=job.folder),
+        task_manager=TaskManager(include_path=job.folder, include_defaults=False),
         num_fewshot=job.shots,
         log_samples=True,
         bootstrap_iters=0,
@@ -43,7 +44,13 @@ def score(job: work.EvalJob) -> dict[str, Any]:
         for sample in results["samples"][job.task]
     }
     scores = results["results"][job.task]
-    return {"seconds": seconds, "logprobs": rows, "accuracy": scores["acc,none"], "macro_f1": scores.get("f1,none")}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "logprobs": rows,
+        "accuracy": scores["acc,none"],
+        "macro_f1": scores["f1,none"],
+    }
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def score(job: work.EvalJob) -> dict[str, Any]:
     items, pool = work.rows_of(job, "test"), work.rows_of(job, "fewshot")
     shots = "".join(f"{row['prompt']} {row['label']}\n\n" for row in pool[: job.shots])
     labels = work.labels_of(job)
-    started = time.monotonic()
+    started, worked = time.monotonic(), time.process_time()
     prompts = encode(loaded.tokenizer, [shots + row["prompt"] for row in items])
     if labels is None:
         own = [[encode_target(loaded.tokenizer, f" {choice}") for choice in row["choices"]] for row in items]
@@ -26,10 +26,10 @@ def score(job: work.EvalJob) -> dict[str, Any]:
     else:
         targets = [encode_target(loaded.tokenizer, f" {label}") for label in labels]
         found = list(label_logprobs(loaded.model, loaded, prompts, targets))
-    seconds = time.monotonic() - started
+    seconds, cpu = time.monotonic() - started, time.process_time() - worked
     rows = {row["id"]: [float(value) for value in values] for row, values in zip(items, found, strict=True)}
     right = sum(max(range(len(rows[row["id"]])), key=rows[row["id"]].__getitem__) == row["gold"] for row in items)
-    return {"seconds": seconds, "logprobs": rows, "accuracy": right / len(items)}
+    return {"seconds": seconds, "cpu_seconds": cpu, "logprobs": rows, "accuracy": right / len(items)}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,11 @@ def scored(evaluation: ModuleType, folder: Path, job: Any, python: Path) -> tupl
 
 
 def test_the_same_500_decisions_on_the_official_test(
-    evaluation: ModuleType, python: Path, data_root: Path, tmp_path: Path
+    evaluation: ModuleType,
+    python: Path,
+    data_root: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     setting = "reasoning-required"
     data = DataSettings(task="pubmedqa", path=str(data_root / "pubmedqa"), split="official", settings=(setting,))
@@ -61,7 +66,7 @@ def test_the_same_500_decisions_on_the_official_test(
         ours, theirs = scored(evaluation, tmp_path, job, python)
         assert len(ours["logprobs"]) == len(theirs["logprobs"]) == 500
         found = evaluation.compared(ours["logprobs"], theirs["logprobs"], close)
-        print(f"{dtype}: decisions that differ, with their margins: {found['differ']}")
+        record_property(f"{dtype}: decisions that differ, with their margins", found["differ"])
         assert found["same"], found["differ"]
         if dtype == "float32":
             assert not found["differ"]
