@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -213,3 +214,37 @@ def test_the_quick_bench_of_comparisons_ends_with_its_figures() -> None:
     assert sum(one["by_both"] for one in line["lines"] if one["gap"]) > 4 * sum(
         one["by_both"] for one in line["lines"] if not one["gap"]
     )
+
+
+@pytest.mark.long
+def test_the_quick_bench_of_evaluation_ends_with_its_figures(data_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "evaluation.py"), "--quick", "--items", "3", "--no-peers"],
+        env={**os.environ, "PRECEPTOR_DATA": str(data_root)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert line["items"] == 3
+    assert set(line["parts"]) == {"zero_shot", "five_shot", "options"}
+    for part in line["parts"].values():
+        assert part["ours"]["items_per_s"] > 0
+        assert part["ours"]["peak_mib"] > 100
+    assert line["five_shot_vs_lm_eval"] is None  # no peer is installed for a test
+    assert line["same_decisions"] is None
+    assert {"torch", "transformers", "lm_eval"} <= set(line["versions"])
+
+
+def test_the_bench_of_evaluation_counts_decisions_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCH))
+    compared = importlib.import_module("evaluation").compared
+    ours = {"a": [-1.0, -2.0], "b": [-1.0, -1.03], "c": [-3.0, -1.0]}
+    close = compared(ours, {**ours, "b": [-1.02, -1.0]}, 1 / 16)
+    assert list(close["differ"]) == ["b"]
+    assert close["same"]
+    assert not compared(ours, {**ours, "b": [-1.02, -1.0]}, 0.0)["same"]
+    assert not compared(ours, {**ours, "a": [-2.0, -1.0]}, 1 / 16)["same"]
+    assert compared(ours, ours, 0.0) == {"differ": {}, "same": True, "largest_difference": 0.0}

@@ -22,7 +22,8 @@ ALLOWED = {
     **{stage: BELOW_STAGES | {stage, "data.base", "data.benchmark", "data.parsers"} for stage in STAGES},
     "doctor": BELOW_STAGES,
     "pipeline": BELOW_STAGES | STAGES,
-    "cli": GROUND | {"pipeline", "doctor", "report"},
+    "cli": GROUND | {"pipeline", "doctor", "report", "cli_export"},
+    "cli_export": GROUND | {"pipeline"},
 }
 
 

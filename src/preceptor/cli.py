@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 import preceptor
+from preceptor import cli_export
 from preceptor.errors import Later, MissingPackageError, PreceptorError, StorageError
 
 OPTIONAL = frozenset({"torch", "transformers", "peft", "gguf", "safetensors", "accelerate"})
@@ -207,6 +208,9 @@ def compare(
         command = shlex.join(["preceptor", "compare", *sys.argv[2:]])
         page = build_comparison(found.comparisons, found.notes, command, html)
         typer.echo(f"Page: {page.resolve()}", err=as_json)
+
+
+app.add_typer(cli_export.app, name="export")
 
 
 @app.command()

@@ -11,9 +11,16 @@ import torch
 from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 
 from preceptor.models import answers
-from preceptor.models.answers import answer_logits, answer_logprobs, option_logprobs, token_losses
+from preceptor.models.answers import (
+    answer_logits,
+    answer_logprobs,
+    label_logprobs,
+    option_logprobs,
+    plain_logprobs,
+    token_losses,
+)
 from preceptor.models.load import Loaded, load_causal
-from preceptor.models.score import label_logprobs, pad
+from preceptor.models.score import pad
 
 PROMPTS = [[2, 7, 8, 9], [2, 30, 31, 32, 33, 34, 35, 36], [2], [2, 12, 13]]
 TARGETS = [[20, 21, 3], [40, 3], [22, 23, 24, 25, 26, 3], [41, 42, 43, 3]]
@@ -116,10 +123,10 @@ def test_options_of_each_item_equal_each_sequence_alone(loaded: Loaded) -> None:
         np.testing.assert_allclose(values, [reference(loaded.model, prompt, o) for o in own], atol=2e-5)
 
 
-def test_options_share_rows_where_they_can(loaded: Loaded) -> None:
+def test_whole_rows_are_shared_where_they_can(loaded: Loaded) -> None:
     rows = []
     loaded.model.get_input_embeddings().register_forward_hook(lambda _m, args, _o: rows.append(len(args[0])))
-    option_logprobs(loaded.model, loaded, PROMPTS, OWN)
+    plain_logprobs(loaded.model, loaded, PROMPTS, OWN)
     assert sum(rows) == 1 + 1 + 1 + 2  # `[24]` is scored in the row of `[20, 21]`
 
 

@@ -108,6 +108,11 @@ def order(settings: DataSettings, base: Path) -> tuple[str, ...]:
     return tuple(_split_ids(_read(settings, base), _split_name(settings), settings.fold)["test"])
 
 
+def is_official_test(ids: Iterable[str]) -> bool:
+    """Whether these are the ids of the published official test, in any order."""
+    return _digest(ids) == _PUBLISHED_TEST
+
+
 def examples(rows: Iterable[Mapping[str, Any]], setting: str, where: str) -> tuple[Example, ...]:
     """Turn rows with the published keys, and their PMID under `id`, into items of one setting.
 

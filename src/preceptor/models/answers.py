@@ -1,8 +1,9 @@
 """Likelihoods of whole answers, each row its own: what tuning minimises, validation watches and options are scored by.
 
-The output matrix of a small model is a large part of it (28 of 135 million weights in SmolLM2-135M), and only the
-answer's positions need it. `logits_at` (score.py) asks for the same positions in all rows, which suits labels that
-stand at the end; answers of many lengths need positions of their own.
+For a language model the score of a label or an option is the log-probability of its tokens after the prompt; one
+definition serves training, evaluation and export. The output matrix of a small model is a large part of it (28 of 135
+million weights in SmolLM2-135M), and only the answer's positions need it. `logits_at` (score.py) asks for the same
+positions in all rows; answers of many lengths need positions of their own.
 """
 
 from __future__ import annotations
@@ -15,34 +16,25 @@ import torch
 from torch.nn import functional
 
 from preceptor.models.load import Loaded
-from preceptor.models.score import BATCH_TOKENS, Padded, by_length, embeddings_before, pad, stems
+from preceptor.models.score import (
+    BATCH_TOKENS,
+    Padded,
+    batch_tokens,
+    by_length,
+    embeddings_before,
+    logits_of,
+    pad,
+    stems,
+)
+from preceptor.models.shared import LEAST_SHARED, Tree, can_share, common_beginning, shared_logprobs, tree_of
 
 
 def answer_logits(model: Any, padded: Padded, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Next-token logits at single positions: `rows` and `positions` [n] -> float32 [n, vocabulary].
-
-    The hidden states are picked just before the output layer, whatever is wrapped around the model. Where that layer
-    is called in another way than on [rows, tokens, width], all logits are computed and picked afterwards.
-    """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    head = base.get_output_embeddings()
+    """Next-token logits at single positions of padded rows: `rows` and `positions` [n] -> float32 [n, vocabulary]."""
     before = embeddings_before(model)
-    positions = positions + before
+    inputs = {"input_ids": padded.ids, "attention_mask": padded.mask, "use_cache": False}
     shape = (padded.ids.shape[0], padded.ids.shape[1] + before)
-    picked = False
-
-    def pick(_layer: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        nonlocal picked
-        picked = bool(args) and args[0].shape[:2] == shape and not picked
-        return (args[0][rows, positions].unsqueeze(0), *args[1:]) if picked else None
-
-    hook = head.register_forward_pre_hook(pick) if head is not None else None
-    try:
-        logits = model(input_ids=padded.ids, attention_mask=padded.mask, use_cache=False).logits
-    finally:
-        if hook is not None:
-            hook.remove()
-    return (logits[0] if picked else logits[rows, positions]).float()
+    return logits_of(model, inputs, shape, rows, positions + before)
 
 
 def token_losses(
@@ -74,6 +66,19 @@ def answer_logprobs(
 
 
 @torch.inference_mode()
+def label_logprobs(
+    model: Any, loaded: Loaded, prompts: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Log-probability of each label after each prompt: what training selects by, and evaluation decides by.
+
+    `prompts` are token ids, `targets` the token ids of each label; returns float64 [prompts, labels], the sum over a
+    label's tokens, not normalised by length (as lm-evaluation-harness does for `acc`).
+    """
+    found = option_logprobs(model, loaded, prompts, [targets] * len(prompts))
+    return np.stack(found) if found else np.zeros((0, len(targets)))
+
+
+@torch.inference_mode()
 def option_logprobs(
     model: Any,
     loaded: Loaded,
@@ -82,13 +87,35 @@ def option_logprobs(
 ) -> list[np.ndarray]:
     """Log-probability of each item's own options after its prompt.
 
-    `options` [items][options][tokens]; returns a float64 array [options] per item, sums over tokens, not normalised by
-    length. Options of one token, such as letters, and options that share all but their last token come from one row.
+    `options` [items][option][tokens]; returns a float64 array [options] per item, sums over tokens, not normalised by
+    length. Options of one token, such as letters, come from one row. So do options of several tokens, and what all
+    prompts begin with is computed once, where the model allows it (see `shared.py`); elsewhere options that share all
+    but their last token come from one row. The results are the same.
     """
+    known: dict[tuple[tuple[int, ...], ...], Tree] = {}
+    keys = [tuple(tuple(option) for option in own) for own in options]
+    for key in keys:
+        known[key] = known.get(key) or tree_of(key)
+    trees = [known[key] for key in keys]
+    common = common_beginning(prompts)
+    common = common if common >= LEAST_SHARED else 0
+    if (common or any(tree.branches for tree in known.values())) and can_share(model):
+        return [np.array(row) for row in shared_logprobs(model, loaded, prompts, trees, common)]
+    return plain_logprobs(model, loaded, prompts, options)
+
+
+@torch.inference_mode()
+def plain_logprobs(
+    model: Any,
+    loaded: Loaded,
+    prompts: Sequence[Sequence[int]],
+    options: Sequence[Sequence[Sequence[int]]],
+) -> list[np.ndarray]:
+    """The same with whole rows, each of a prompt and an option, for any language model."""
     found = [np.zeros(len(own)) for own in options]
     todo = [(i, stem, members) for i, own in enumerate(options) for stem, members in stems(own).items()]
     lengths = [len(prompts[i]) + len(stem) for i, stem, _ in todo]
-    for batch in by_length(lengths, BATCH_TOKENS):
+    for batch in by_length(lengths, batch_tokens(loaded.device)):
         part = [todo[k] for k in batch]
         padded = pad([[*prompts[i], *stem] for i, stem, _ in part], loaded.tokenizer.pad_token_id, loaded.device)
         counts = [len(stem) + 1 for _, stem, _ in part]

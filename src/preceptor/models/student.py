@@ -16,8 +16,9 @@ import torch
 from safetensors import SafetensorError
 
 from preceptor.errors import InactiveAdapterError, ModelError, RecipeError, StorageError
+from preceptor.models.answers import label_logprobs
 from preceptor.models.load import Loaded, load_causal, load_encoder, quiet
-from preceptor.models.score import encode, encode_target, head_logprobs, label_logprobs
+from preceptor.models.score import encode, encode_target, head_logprobs
 from preceptor.records import VirtualTokens
 
 PROBE = "probe.json"
