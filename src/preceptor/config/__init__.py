@@ -40,6 +40,7 @@ from preceptor.config.objectives import (
     ObjectiveSettings,
     RationaleSettings,
 )
+from preceptor.config.published import PublishedSettings
 from preceptor.config.recipe import Recipe
 from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
 from preceptor.config.train import LORA, VIRTUAL, EvaluateSettings, StudentSettings, TrainSettings
@@ -80,6 +81,7 @@ __all__ = [
     "ObjectiveSettings",
     "PerplexitySettings",
     "PhiSettings",
+    "PublishedSettings",
     "RationaleSettings",
     "Recipe",
     "RuleSettings",

@@ -10,6 +10,7 @@ from preceptor.config.augment import STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
+from preceptor.config.published import PublishedSettings, Words
 from preceptor.config.teacher import BudgetSettings, TeacherSettings
 from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings, training_of
 
@@ -26,6 +27,9 @@ class Recipe(Section):
     results: str | None = None
     """Folder in which every finished cell's predictions are kept as JSON, relative to the recipe: what is found there
     for the same inputs is not computed again, so that an experiment may be run in parts and on several machines."""
+    published: tuple[PublishedSettings, ...] = ()
+    published_notes: tuple[Words, ...] = ()
+    """Sentences that the report says below the published figures."""
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     budget: BudgetSettings = BudgetSettings()
@@ -43,6 +47,8 @@ class Recipe(Section):
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
+        if self.published_notes and not self.published:
+            raise ValueError("published_notes: there is no entry of [[published]] that they could speak of")
         if not self.arms:
             raise ValueError("arms: at least one arm is needed")
         if self.arms.get("none"):

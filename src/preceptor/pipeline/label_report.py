@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from preceptor.pipeline.label_cells import Cell, Run, cells, found, shared_of
+from preceptor.pipeline.published import published_figures
 from preceptor.pipeline.resolve import resolved
 from preceptor.records import Course, Row, RunSummary, content_hash, course_of
 from preceptor.report.build import build
+from preceptor.report.published import published_text
 from preceptor.report.table import as_table
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import write_json, write_text
@@ -39,9 +41,12 @@ def report(state: Run) -> RunSummary:
         recipe=resolved(recipe),
         command=state.command,
         courses=tuple(_courses(state)),
+        published=published_figures(recipe, rows),
+        published_notes=recipe.published_notes,
     )
     write_json(state.folder / "results.json", asdict(summary))
-    write_text(state.folder / "results.txt", as_table(rows) + "\n")
+    tables = filter(None, (as_table(rows), published_text(summary)))
+    write_text(state.folder / "results.txt", "\n\n".join(tables) + "\n")
     build(summary, state.folder / "report.html")
     return summary
 

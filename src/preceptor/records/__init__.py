@@ -18,6 +18,7 @@ from preceptor.records.measures import (
     TasksFunnel,
 )
 from preceptor.records.prompts import VirtualTokens
+from preceptor.records.published import BesideRow, PublishedFigure
 from preceptor.records.scores import (
     Calibration,
     Corrected,
@@ -40,6 +41,7 @@ __all__ = [
     "AdaptSummary",
     "Agreement",
     "BenchmarkScores",
+    "BesideRow",
     "Calibration",
     "Comparison",
     "Completion",
@@ -61,6 +63,7 @@ __all__ = [
     "ParsedAnswer",
     "PerplexityChange",
     "Prediction",
+    "PublishedFigure",
     "Reading",
     "ReliabilityBin",
     "Request",

@@ -9,6 +9,7 @@ from typing import Any
 from preceptor.records.asking import Spend
 from preceptor.records.courses import Course
 from preceptor.records.examples import Example, Verdict
+from preceptor.records.published import PublishedFigure
 from preceptor.records.scores import Estimate, Row
 
 
@@ -146,3 +147,7 @@ class RunSummary:
     shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Setting -> test item that shares its context with another -> number of the context. Settings without any are
     left out."""
+    published: tuple[PublishedFigure, ...] = ()
+    """What papers printed, with the rows of ours that stand beside it."""
+    published_notes: tuple[str, ...] = ()
+    """Sentences about these figures."""

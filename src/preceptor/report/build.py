@@ -18,6 +18,7 @@ from preceptor.report import draw
 from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.page import Line, recorded, shown, template, total_cost
+from preceptor.report.published import published_views
 from preceptor.report.reliability import Panel, panel
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
 from preceptor.store.stages import write_text
@@ -56,6 +57,7 @@ def render(summary: RunSummary) -> str:
         provenance=recorded(summary.provenance),
         courses=course_views(summary.courses),
         training_remarks=remarks_on(summary.courses),
+        published=published_views(summary),
         several_settings=len(settings(summary)) > 1,
         outcomes=tuple(Outcome),
         samples_shown=SAMPLES_SHOWN,
