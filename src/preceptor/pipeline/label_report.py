@@ -28,6 +28,8 @@ def report(state: Run) -> RunSummary:
         title=recipe.title,
         notice=recipe.notice,
         notes=tuple(dict.fromkeys(note for d in state.datasets.values() for note in d.notes)),
+        published=published_figures(recipe, rows),
+        published_notes=recipe.published_notes,
         task=some.task.name,
         split=some.split,
         labels=some.task.labels,
@@ -41,8 +43,6 @@ def report(state: Run) -> RunSummary:
         recipe=resolved(recipe),
         command=state.command,
         courses=tuple(_courses(state)),
-        published=published_figures(recipe, rows),
-        published_notes=recipe.published_notes,
     )
     write_json(state.folder / "results.json", asdict(summary))
     tables = filter(None, (as_table(rows), published_text(summary)))

@@ -142,12 +142,12 @@ class RunSummary:
     """The resolved recipe as TOML."""
     command: str
     """The command that reruns it."""
+    published: tuple[PublishedFigure, ...] = ()
+    """What papers printed, with the rows of ours that stand beside it."""
+    published_notes: tuple[str, ...] = ()
+    """Sentences about these figures."""
     courses: tuple[Course, ...] = ()
     """How each training went, students one after the other."""
     shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Setting -> test item that shares its context with another -> number of the context. Settings without any are
     left out."""
-    published: tuple[PublishedFigure, ...] = ()
-    """What papers printed, with the rows of ours that stand beside it."""
-    published_notes: tuple[str, ...] = ()
-    """Sentences about these figures."""
