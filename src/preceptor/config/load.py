@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from preceptor.config.adapt import AdaptRecipe
 from preceptor.config.instruct_recipe import InstructRecipe
-from preceptor.config.published import only_own_rows, row_names
+from preceptor.config.published import row_names, settled_figures
 from preceptor.config.recipe import Recipe
 from preceptor.config.scale import at_scale, take_scales
 from preceptor.config.sentences import allowed_keys, sentence_of
@@ -49,7 +49,7 @@ def read_recipe(
     for override in overrides:
         apply_override(raw, override)
     recipe = _check(raw, where)
-    return only_own_rows(recipe, rows, where) if isinstance(recipe, Recipe) else recipe
+    return settled_figures(recipe, rows, where) if isinstance(recipe, Recipe) else recipe
 
 
 def _check(raw: dict[str, Any], where: str) -> AnyRecipe:
@@ -71,7 +71,7 @@ def _rows_at_every_scale(written: dict[str, Any], scales: Mapping[str, dict[str,
     recipes = {place: recipe for place, recipe in found.items() if isinstance(recipe, Recipe)}
     rows = frozenset(row for recipe in recipes.values() for row in row_names(recipe))
     for place, recipe in recipes.items():
-        only_own_rows(recipe, rows, place)
+        settled_figures(recipe, rows, place)
     return rows
 
 

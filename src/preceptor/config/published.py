@@ -62,13 +62,15 @@ def row_names(recipe: Recipe) -> tuple[str, ...]:
     )
 
 
-def only_own_rows(recipe: Recipe, known: Collection[str], where: str) -> Recipe:
-    """The recipe with figures beside rows of its own alone.
+def settled_figures(recipe: Recipe, known: Collection[str], where: str) -> Recipe:
+    """The recipe with its figures checked and beside rows of its own alone.
 
     `known` are the rows of the recipe as written and of its scales: they may be named, and are left out of a recipe
-    that lacks them. Raises `RecipeError` for any other name.
+    that lacks them. Raises `RecipeError` for any other name, and for notes without figures.
     """
     if not recipe.published:
+        if recipe.published_notes:
+            raise RecipeError(f"{where}: published_notes: there is no entry of [[published]] that they could speak of.")
         return recipe
     own = row_names(recipe)
     for figure in recipe.published:

@@ -45,8 +45,6 @@ class Recipe(Section):
     def _possible(self) -> Self:
         if not self.students:
             raise ValueError("students: at least one [[students]] entry is needed")
-        if self.published_notes and not self.published:
-            raise ValueError("published_notes: there is no entry of [[published]] that they could speak of")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
         if not self.arms:
