@@ -16,6 +16,19 @@ from preceptor.errors import Later, MissingPackageError, PreceptorError, Storage
 OPTIONAL = frozenset({"torch", "transformers", "peft", "gguf", "safetensors", "accelerate"})
 """Packages of the extra `train`."""
 
+Scale = Annotated[
+    str | None,
+    typer.Option(help="Take the keys of the recipe's table [scale.NAME] in place of its own, e.g. small."),
+]
+TeacherModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model on this machine (builtin:..., a folder, a hub name) that takes the place of the recipe's teacher "
+        "and writes as it does. For an endpoint: --set teacher.kind=openai --set teacher.model=NAME.",
+    ),
+]
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -45,7 +58,8 @@ def _main(
 def run(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML), or the name of one that ships with the package.")],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run. Default: runs/NAME, NAME from the recipe.")
+        Path | None,
+        typer.Option(help="Folder of the run. Default: runs/NAME, NAME from the recipe; with a scale runs/NAME-SCALE."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -55,6 +69,8 @@ def run(
         str | None,
         typer.Option(help="A model that takes the place of the recipe's students, trained as the first of them."),
     ] = None,
+    teacher: TeacherModel = None,
+    scale: Scale = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="End after so long with status 75, also amid a training; run again to go on."),
@@ -69,10 +85,11 @@ def run(
     if helped():
         return
     path = find_recipe(recipe)
-    checked = read_recipe(path, settings or [], student)
-    folder = out or Path("runs") / checked.name
+    checked = read_recipe(path, settings or [], student, teacher=teacher, scale=scale)
+    folder = out or _usual_folder(checked.name, scale)
     overrides = [word for s in settings or [] for word in ("--set", s)]
-    overrides += ["--student", student] if student else []
+    for option, given in (("--student", student), ("--teacher", teacher), ("--scale", scale)):
+        overrides += [option, given] if given else []
     command = shlex.join(["preceptor", "run", str(recipe), "--out", str(folder), *overrides])
     progress = Progress(quiet=quiet)
     try:
@@ -116,13 +133,15 @@ def estimate(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML), or the name of one that ships with the package.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run, whose answers so far are counted.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a key: teacher.max_tokens=64.")] = None,
+    teacher: TeacherModel = None,
+    scale: Scale = None,
 ) -> None:
     """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
     from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
 
     path = find_recipe(recipe)
-    checked = read_recipe(path, settings or [])
-    folder = out or Path("runs") / checked.name
+    checked = read_recipe(path, settings or [], teacher=teacher, scale=scale)
+    folder = out or _usual_folder(checked.name, scale)
     if isinstance(checked, AdaptRecipe):
         said = ["No teacher is asked in this recipe."]
     elif isinstance(checked, InstructRecipe):
@@ -135,6 +154,10 @@ def estimate(
         said = estimate_labels(checked, folder=folder, base=path.parent)
     for sentence in said:
         typer.echo(sentence)
+
+
+def _usual_folder(name: str, scale: str | None) -> Path:
+    return Path("runs") / (f"{name}-{scale}" if scale else name)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from invented_instruct import full_instruct, hostile_instruct, noise_only, only_tasks, wide_instruct
+from invented_published import with_published
 from invented_runs import LONG, full, hostile, plain, wide
 from test_comparison import ONE
 
@@ -102,7 +103,8 @@ def test_nothing_is_wider_than_the_page_and_nothing_is_fetched(medium: str, widt
     pages: dict[str, str] = {}
     with serving(pages) as (address, asked):
         lure = f"""<img src="{address}/a"><link rel="stylesheet" href="{address}/b">url({address}/c) """
-        made = {"full": full(), "plain": plain(), "wide": wide(), "hostile": hostile(lure)}
+        made = {"full": with_published(full()), "plain": plain(), "wide": wide()}
+        made["hostile"] = with_published(hostile(lure), f" {lure}{LONG}")
         for name, summary in made.items():  # in print's case with its rules in force on the screen
             pages[f"/{name}"] = render(summary).replace(f"@media {medium} {{", "@media all {")
         frames = "".join(f'<iframe src="/{name}" width="{width}"></iframe>' for name in made)

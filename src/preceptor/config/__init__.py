@@ -42,6 +42,7 @@ from preceptor.config.objectives import (
     ObjectiveSettings,
     RationaleSettings,
 )
+from preceptor.config.published import PublishedSettings
 from preceptor.config.recipe import Recipe
 from preceptor.config.sweep import Point, SweepSettings, points_of
 from preceptor.config.teacher import KINDS, PHI_KINDS, TEACHERS, BudgetSettings, PhiSettings, TeacherSettings
@@ -87,6 +88,7 @@ __all__ = [
     "PerplexitySettings",
     "PhiSettings",
     "Point",
+    "PublishedSettings",
     "RationaleSettings",
     "Recipe",
     "RuleSettings",

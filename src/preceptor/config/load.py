@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,68 @@ from pydantic import ValidationError
 
 from preceptor.config.adapt import AdaptRecipe
 from preceptor.config.instruct_recipe import InstructRecipe
+from preceptor.config.published import row_names, settled_figures
 from preceptor.config.recipe import Recipe
+from preceptor.config.scale import at_scale, take_scales
 from preceptor.config.sentences import allowed_keys, sentence_of
+from preceptor.config.stand_ins import put_student, put_teacher
 from preceptor.errors import RecipeError
+
+AnyRecipe = Recipe | InstructRecipe | AdaptRecipe
 
 
 def read_recipe(
-    path: Path, overrides: Sequence[str] = (), student: str | None = None
-) -> Recipe | InstructRecipe | AdaptRecipe:
+    path: Path,
+    overrides: Sequence[str] = (),
+    student: str | None = None,
+    *,
+    teacher: str | None = None,
+    scale: str | None = None,
+) -> AnyRecipe:
     """Read and check a recipe of any kind: one with `[data]`, with `[instruct]` or `[[benchmarks]]`, or with `[adapt]`.
 
+    `scale` names a table `[scale.NAME]` whose keys take the place of the recipe's own; all scales are checked.
     `student` names a model that takes the place of all students: it is trained as the first of them is.
+    `teacher` names a model on this machine that takes the place of `[teacher]` and writes as it does.
     `overrides` are `key=value` with dotted keys and TOML values, e.g. `train.alpha=64`, `students.0.train.rank=4`.
     Raises `RecipeError` naming the file, the key, the value and what is allowed.
     """
-    raw = _parsed(path)
+    where = str(path)
+    written = _parsed(path)
+    scales = take_scales(written, where)
+    rows = _rows_at_every_scale(written, scales, where)
+    raw = written if scale is None else at_scale(written, scales, scale, where)
     if student is not None:
-        _put_student(raw, student)
+        put_student(raw, student)
+    if teacher is not None:
+        put_teacher(raw, teacher, where)
     for override in overrides:
         apply_override(raw, override)
+    recipe = _check(raw, where)
+    return settled_figures(recipe, rows, where) if isinstance(recipe, Recipe) else recipe
+
+
+def _check(raw: dict[str, Any], where: str) -> AnyRecipe:
     if "adapt" in raw:
-        return check_adapt_recipe(raw, str(path))
+        return check_adapt_recipe(raw, where)
     if "data" not in raw and ("instruct" in raw or "benchmarks" in raw):
-        return check_instruct_recipe(raw, str(path))
-    return check_recipe(raw, str(path))
+        return check_instruct_recipe(raw, where)
+    return check_recipe(raw, where)
+
+
+def _rows_at_every_scale(written: dict[str, Any], scales: Mapping[str, dict[str, Any]], where: str) -> frozenset[str]:
+    """Rows that published figures may stand beside, of the recipe as written and of its scales, all of them checked."""
+    if not scales and "published" not in written:
+        return frozenset()
+    found = {where: _check(written, where)}
+    for name in scales:
+        place = f"{where}: scale.{name}"
+        found[place] = _check(at_scale(written, scales, name, where), place)
+    recipes = {place: recipe for place, recipe in found.items() if isinstance(recipe, Recipe)}
+    rows = frozenset(row for recipe in recipes.values() for row in row_names(recipe))
+    for place, recipe in recipes.items():
+        settled_figures(recipe, rows, place)
+    return rows
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -119,18 +156,6 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     if isinstance(target, list):
         raise RecipeError(f"--set {override!r}: name a key inside the list's entry, e.g. students.0.model.")
     target[last] = value
-
-
-def _put_student(raw: dict[str, Any], model: str) -> None:
-    if isinstance(raw.get("adapt"), dict):
-        raw["adapt"]["model"] = model
-        return
-    entries = raw.get("students")
-    first = entries[0] if isinstance(entries, list) and entries and isinstance(entries[0], dict) else {}
-    # A label task may name one student several times, with other values in other settings.
-    same = [e for e in entries or [] if isinstance(e, dict) and e.get("name") == first.get("name")] or [first]
-    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", model.rstrip("/").rpartition("/")[2].rpartition(":")[2]).strip("-._")
-    raw["students"] = [{**entry, "name": name or "student", "model": model} for entry in same]
 
 
 def _entry(entries: list[Any], part: str, override: str) -> Any:

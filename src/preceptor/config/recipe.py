@@ -14,6 +14,7 @@ from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
+from preceptor.config.published import PublishedSettings, Words
 from preceptor.config.sweep import SweepSettings, check_sweep
 from preceptor.config.teacher import BudgetSettings, TeacherSettings
 from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings, training_of
@@ -31,6 +32,9 @@ class Recipe(Section):
     results: str | None = None
     """Folder in which every finished cell's predictions are kept as JSON, relative to the recipe: what is found there
     for the same inputs is not computed again, so that an experiment may be run in parts and on several machines."""
+    published: tuple[PublishedSettings, ...] = ()
+    published_notes: tuple[Words, ...] = ()
+    """Sentences that the report says below the published figures."""
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     budget: BudgetSettings = BudgetSettings()

@@ -12,12 +12,14 @@ from preceptor.pipeline.baselines import baseline_cells, measured_baselines, sta
 from preceptor.pipeline.label_arms import missing, nothing_kept, remark_on
 from preceptor.pipeline.label_cells import Cell, cells, evaluate_stage, found
 from preceptor.pipeline.label_run import Run, shared_of
+from preceptor.pipeline.published import published_figures
 from preceptor.pipeline.sweep_report import looks_at, sweep_findings
 from preceptor.pipeline.sweeping import Sweep, Trial
 from preceptor.records import Arm, Course, Row, RunSummary, content_hash, course_of
 from preceptor.report.arms import controls
 from preceptor.report.build import build
 from preceptor.report.looks import looks_sentence
+from preceptor.report.published import published_text
 from preceptor.report.table import as_table, sweep_table
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import write_json, write_text
@@ -38,6 +40,8 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
         title=recipe.title,
         notice=recipe.notice,
         notes=tuple(dict.fromkeys(note for d in state.datasets.values() for note in d.notes)),
+        published=published_figures(recipe, rows),
+        published_notes=recipe.published_notes,
         task=some.task.name,
         split=some.split,
         labels=some.task.labels,
@@ -57,8 +61,8 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
         arms={name: Arm(arm.use, arm.real, arm.labels == "shuffled") for name, arm in recipe.arms.items()},
     )
     write_json(state.folder / "results.json", asdict(summary))
-    tables = [as_table(rows, controls(summary)), *(sweep_table(one) for one in summary.sweeps)]
-    write_text(state.folder / "results.txt", "\n\n".join([*tables, *map(looks_sentence, looks)]) + "\n")
+    tables = [as_table(rows, controls(summary)), published_text(summary), *map(sweep_table, summary.sweeps)]
+    write_text(state.folder / "results.txt", "\n\n".join(filter(None, [*tables, *map(looks_sentence, looks)])) + "\n")
     build(summary, state.folder / "report.html")
     return summary
 

@@ -18,6 +18,7 @@ from preceptor.records.measures import (
     TasksFunnel,
 )
 from preceptor.records.prompts import VirtualTokens
+from preceptor.records.published import BesideRow, PublishedFigure
 from preceptor.records.scores import (
     Calibration,
     Corrected,
@@ -44,6 +45,7 @@ __all__ = [
     "Agreement",
     "Arm",
     "BenchmarkScores",
+    "BesideRow",
     "Calibration",
     "Comparison",
     "Completion",
@@ -67,6 +69,7 @@ __all__ = [
     "PerplexityChange",
     "PointResult",
     "Prediction",
+    "PublishedFigure",
     "Reading",
     "ReliabilityBin",
     "Request",

@@ -9,6 +9,7 @@ from typing import Any
 from preceptor.records.asking import Spend
 from preceptor.records.courses import Course
 from preceptor.records.examples import Example, Verdict
+from preceptor.records.published import PublishedFigure
 from preceptor.records.scores import Estimate, Row
 from preceptor.records.sweeping import Looks, SpreadDifference, SweepResult
 
@@ -154,6 +155,10 @@ class RunSummary:
     """The resolved recipe as TOML."""
     command: str
     """The command that reruns it."""
+    published: tuple[PublishedFigure, ...] = ()
+    """What papers printed, with the rows of ours that stand beside it."""
+    published_notes: tuple[str, ...] = ()
+    """Sentences about these figures."""
     courses: tuple[Course, ...] = ()
     """How each training went, students one after the other."""
     shared_contexts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

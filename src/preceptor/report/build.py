@@ -20,6 +20,7 @@ from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.funnels import LabelRow, Remark, label_rows, remarks
 from preceptor.report.looks import looks_sentence
 from preceptor.report.page import Line, recorded, shown, template, total_cost
+from preceptor.report.published import published_views
 from preceptor.report.reliability import Panel, panel
 from preceptor.report.sentences import BASELINE, family, headlines, of_kind, sentences, settings
 from preceptor.report.sweeps import spread_rows, sweep_pictures, sweep_views
@@ -52,6 +53,7 @@ def render(summary: RunSummary) -> str:
         summary=summary,
         sentences=sentences(summary),
         headlines=headlines(summary),
+        published=published_views(summary),
         settings=[_setting(summary, name) for name in settings(summary)],
         funnels=[_funnel(funnel, summary.labels) for funnel in summary.funnels],
         samples=_sample_groups(summary.samples),

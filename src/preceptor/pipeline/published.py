@@ -1,0 +1,42 @@
+"""Published figures, each with the rows of ours that the recipe names beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from preceptor.config import PublishedSettings, Recipe
+from preceptor.evaluate.statistics import wilson
+from preceptor.records import BesideRow, PublishedFigure, Row
+
+
+def published_figures(recipe: Recipe, rows: Iterable[Row]) -> tuple[PublishedFigure, ...]:
+    """The figures of `[[published]]` in their order."""
+    known: dict[str, list[BesideRow]] = {}
+    for row in rows:
+        if row.student and row.accuracy is not None:
+            name = f"{row.student}/{row.arm or row.kind}"
+            beside = BesideRow(name, row.setting, row.n, len(row.seeds), row.accuracy, row.macro_f1)
+            known.setdefault(name, []).append(beside)
+    return tuple(
+        _figure(given, [row for name in given.beside for row in known.get(name, ())]) for given in recipe.published
+    )
+
+
+def _figure(given: PublishedSettings, ours: Sequence[BesideRow]) -> PublishedFigure:
+    interval = None
+    if given.accuracy is not None and given.items is not None:
+        interval = wilson(round(given.accuracy * given.items), given.items)
+    # The same setting where there is one; else all there are, and the report says that they differ.
+    alike = [row for row in ours if row.setting == given.setting]
+    return PublishedFigure(
+        name=given.name,
+        split=given.split,
+        setting=given.setting,
+        items=given.items,
+        accuracy=given.accuracy,
+        macro_f1=given.macro_f1,
+        interval=interval,
+        source=given.source,
+        note=given.note,
+        ours=tuple(alike or ours),
+    )

@@ -1,0 +1,110 @@
+"""The section "Beside the paper's figures": what was printed elsewhere next to ours, split from split, never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from preceptor.records import BesideRow, Estimate, PublishedFigure, RunSummary
+from preceptor.report import draw
+
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedLine:
+    """One line: a printed figure and a row of ours; None where none was run."""
+
+    figure: PublishedFigure
+    accuracy: Estimate | None
+    """The printed one with our interval; None where none was printed."""
+    ours: BesideRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedView:
+    """The figures of one split of the paper's: a table holds no two splits in one column."""
+
+    split: str
+    ours: str
+    """The split of ours."""
+    lines: tuple[PublishedLine, ...]
+    warning: str
+    """Why its columns cannot be compared as numbers of one test set; may be empty."""
+
+
+def published_views(summary: RunSummary) -> list[PublishedView]:
+    """A table for each split that figures were printed for, in the order of the recipe."""
+    splits = dict.fromkeys(figure.split for figure in summary.published)
+    return [_view(summary, split, [f for f in summary.published if f.split == split]) for split in splits]
+
+
+def published_text(summary: RunSummary) -> str:
+    """The same as plain text tables with aligned columns, warnings and notes; empty without figures."""
+    views = published_views(summary)
+    if not views:
+        return ""
+    parts = ["Beside the paper's figures"]
+    for view in views:
+        parts.append(_table(view))
+        parts += [view.warning] if view.warning else []
+    return "\n\n".join([*parts, *summary.published_notes])
+
+
+def _view(summary: RunSummary, split: str, figures: Sequence[PublishedFigure]) -> PublishedView:
+    lines = [
+        PublishedLine(figure, None if figure.accuracy is None else Estimate(figure.accuracy, figure.interval), ours)
+        for figure in figures
+        for ours in (figure.ours or (None,))
+    ]
+    return PublishedView(split, summary.split, tuple(lines), _warning(summary.split, split, lines))
+
+
+def _warning(ours: str, theirs: str, lines: Sequence[PublishedLine]) -> str:
+    reasons = []
+    beside = [(line.figure, line.ours) for line in lines if line.ours is not None]
+    if beside and ours != theirs:
+        reasons.append(f"ours are scored on the split {ours}, the paper's on the split {theirs}")
+    settings = [(row.setting, figure.setting) for figure, row in beside if figure.setting not in ("", row.setting)]
+    for mine, other in dict.fromkeys(settings):
+        reasons.append(f"some of ours are read in the setting {mine}, the paper's beside them in {other}")
+    sizes = [(row.n, figure.items) for figure, row in beside if figure.items not in (None, row.n)]
+    for count, items in dict.fromkeys(sizes):
+        reasons.append(f"some of ours have {count:,} test items, the paper's beside them {items:,}")
+    if not reasons:
+        return ""
+    return f"The columns cannot be compared as numbers of one test set: {'; '.join(reasons)}."
+
+
+def _table(view: PublishedView) -> str:
+    ours, theirs = f"ours, split {view.ours}:", f"paper's, split {view.split}:"
+    head = ["", f"{ours} row", "accuracy", "macro-F1", "items", "seeds", f"{theirs} accuracy", "macro-F1", "items"]
+    head += ["source"]
+    lines = [head, *(list(_cells(line)) for line in view.lines)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    rows = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    notes = dict.fromkeys(f"{line.figure.name}: {line.figure.note}" for line in view.lines if line.figure.note)
+    return "\n".join([*rows, *notes])
+
+
+def _cells(line: PublishedLine) -> Iterator[str]:
+    figure, row = line.figure, line.ours
+    yield _with(figure.name, figure.setting)
+    if row is None:
+        yield from (NOT_RUN, "", "", "", "")
+    else:
+        yield from (_with(row.name, row.setting), _estimate(row.accuracy), _estimate(row.macro_f1))
+        yield from (str(row.n), str(row.seeds or ""))
+    yield from (_estimate(line.accuracy), "" if figure.macro_f1 is None else f"{figure.macro_f1:.3f}")
+    yield from (str(figure.items or ""), figure.source)
+
+
+def _with(name: str, setting: str) -> str:
+    return f"{name} ({setting})" if setting else name
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    ends = draw.known_interval(estimate)
+    return f"{estimate.value:.3f}" + (f" [{ends.low:.3f}, {ends.high:.3f}]" if ends else "")
