@@ -53,6 +53,7 @@ def run(tmp_path: Path, demo_models: dict[str, Path]) -> Runner:
             filter={"chain": [*CHAIN, *chain], **filters},
         )
         raw["train"]["steps"] = 2
+        raw["evaluate"]["teacher"] = False  # so that all requests are those of writing and of the filters
         folder = tmp_path / "run"
         return Outcome(folder, raw, go(check_recipe(raw, "test"), folder))
 
