@@ -17,7 +17,7 @@ MOMENTS: dict[str, tuple[str, str, int]] = {
     "at the third step of training": ("preceptor.train.loop:Optimiser", "step", 3),
     "with weights written and their record not": ("preceptor.train.cell", "write_json", 1),
     "just before a folder is renamed into place": ("pathlib:Path", "rename", 3),
-    "before the second predictions are written": ("preceptor.pipeline.label_cells", "write_predictions", 2),
+    "before the second predictions are written": ("preceptor.pipeline.label_answers", "write_predictions", 2),
     "before the report": ("preceptor.pipeline.label_report", "build", 1),
 }
 """When -> module (and class), function, and at which call of it the process dies. In the order of a run."""

@@ -118,3 +118,12 @@ def test_what_is_set_with_the_command_is_checked_too(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     with pytest.raises(RecipeError, match="beside = 'no/row' names no row"):
         load_recipe(tmp_path / "recipe.toml", ["published.Theirs.beside='no/row'"])
+
+
+def test_a_figure_may_stand_beside_a_point_of_a_sweep(tmp_path: Path) -> None:
+    swept = RECIPE + '[sweep.axes]\n"train.alpha" = [16, 32]\n'
+    assert read(tmp_path, swept.replace("small/none", "small/none/alpha-32")).published[0].beside == (
+        "small/none/alpha-32",
+    )
+    with pytest.raises(RecipeError, match="beside = 'small/none/alpha-64' names no row"):
+        read(tmp_path, swept.replace("small/none", "small/none/alpha-64"))

@@ -274,5 +274,5 @@ def test_estimate_takes_scale_and_teacher(tmp_path: Path) -> None:
         env=dict(os.environ),
     )
     assert not done.returncode, done.stderr
-    assert "80" in done.stdout.replace(",", "")  # 40 items, rewritten and asked anew
+    assert "Requests to send: 125" in done.stdout  # 40 items, rewritten and asked anew, and 45 validation items
     assert not (tmp_path / "runs").exists()

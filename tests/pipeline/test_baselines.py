@@ -16,7 +16,7 @@ from preceptor.config import check_recipe, load_recipe
 from preceptor.data.load import load_datasets
 from preceptor.data.shots import Room, Shots, draw_shots, text_prompts
 from preceptor.errors import BudgetError, TeacherError
-from preceptor.models.score import label_logprobs
+from preceptor.models.answers import label_logprobs
 from preceptor.models.student import Student, open_student
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import Chosen, compare_runs

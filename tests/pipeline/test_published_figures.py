@@ -13,7 +13,7 @@ from preceptor.config import Recipe, check_recipe
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.published import published_figures
 from preceptor.progress import Progress
-from preceptor.records import Estimate, Interval, Row
+from preceptor.records import Estimate, Interval, PointResult, Row, SweepResult
 
 FIGURE = {"name": "Theirs", "split": "paper", "items": 500, "accuracy": 0.638, "macro_f1": 0.391, "source": "Table 2"}
 ESTIMATE = Estimate(0.5, Interval(0.4, 0.6))
@@ -95,3 +95,15 @@ def test_a_run_writes_them_into_every_file_of_results(tmp_path: Path, demo_model
     assert "Beside the paper" in page
     assert "[0.595, 0.679]" in page
     assert "published" in (tmp_path / "recipe.toml").read_text()
+
+
+def test_a_point_that_answered_the_test_is_found_by_its_name() -> None:
+    points = (
+        PointResult("s-alpha-16", {"train.alpha": 16}, accuracy=ESTIMATE, choosing_seeds=((1, 0.5), (2, 0.5))),
+        PointResult("s-alpha-32", {"train.alpha": 32}),
+    )
+    sweep = SweepResult("free", "s", "none", ("train.alpha",), "validation", "accuracy", points)
+    asked = recipe({"beside": "s/none/alpha-16"}, {"beside": "s/none/alpha-32"})
+    first, second = published_figures(asked, [row("free")], [sweep])
+    assert [(one.name, one.setting, one.n, one.seeds) for one in first.ours] == [("s/none/alpha-16", "free", 20, 2)]
+    assert second.ours == ()

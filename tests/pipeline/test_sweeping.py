@@ -304,6 +304,7 @@ def test_points_with_filters_of_their_own_ask_the_teacher_once(
         teacher={"kind": "scripted"},
         arms={"none": [], "rewrite": ["rewrite"]},
         sweep={"axes": {"filter.duplicates.max_similarity": [0.5, 0.999]}, "score": "all"},
+        evaluate={"teacher": False},
     )
     asked = []
     answer = ScriptedTeacher._answer

@@ -44,6 +44,7 @@ def work(folder: str, base_url: str) -> None:
     """What the process does: the stages data and augment of one run."""
     from preceptor.config import check_recipe
     from preceptor.pipeline import labels as pipeline
+    from preceptor.pipeline.generating import augment
     from preceptor.progress import Progress
     from preceptor.store.ledger import Ledger
     from preceptor.teachers.openai import OpenAITeacher
@@ -54,7 +55,7 @@ def work(folder: str, base_url: str) -> None:
     ((setting, dataset),) = state.datasets.items()
     teacher = OpenAITeacher(checked.teacher, first_wait_s=0.01)
     with Ledger(state.folder / "ledger.sqlite") as ledger:
-        pipeline.augment(state, setting, dataset, "rewrite", teacher, ledger)
+        augment(state, setting, dataset, "rewrite", teacher, ledger)
 
 
 def start(folder: Path, server: ChaosServer) -> multiprocessing.process.BaseProcess:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from preceptor.config.base import Section
+from preceptor.config.sweep import points_of
 from preceptor.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ class PublishedSettings(Section):
 
 
 def row_names(recipe: Recipe) -> tuple[str, ...]:
-    """Rows of the results that figures can stand beside, as student/arm."""
-    return tuple(
-        dict.fromkeys(
-            f"{student.name}/{arm}"
-            for student in recipe.students
-            for arm in (*(("untrained",) if student.untrained else ()), *recipe.arms)
-        )
-    )
+    """Rows of the results that figures can stand beside, as student/arm, and of a sweep as student/arm/point."""
+    names = [
+        f"{student.name}/{arm}"
+        for student in recipe.students
+        for arm in (*(("untrained",) if student.untrained else ()), *recipe.arms)
+    ]
+    names += [f"{baseline.name}/{count}-shot" for baseline in recipe.baselines for count in baseline.shots]
+    names += [f"{p.base.name}/{arm}/{p.short}" for p in points_of(recipe) for arm in recipe.arms]
+    return tuple(dict.fromkeys(names))
 
 
 def settled_figures(recipe: Recipe, known: Collection[str], where: str) -> Recipe:

@@ -90,6 +90,11 @@ class Point:
     """The recipe with the point's other values, and without `[sweep]`."""
 
     @property
+    def short(self) -> str:
+        """Its name less the student's: `alpha-64`."""
+        return self.student.name.removeprefix(f"{self.base.name}-")
+
+    @property
     def apart(self) -> bool:
         """Whether it needs items, or generated items, of its own: more than training and reading differs."""
         return any(key.partition(".")[0] not in ("train", "evaluate") for key in self.values)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from preceptor.config import PublishedSettings, Recipe
 from preceptor.evaluate.statistics import wilson
-from preceptor.records import BesideRow, PublishedFigure, Row
+from preceptor.records import BesideRow, PublishedFigure, Row, SweepResult
 
 
-def published_figures(recipe: Recipe, rows: Iterable[Row]) -> tuple[PublishedFigure, ...]:
+def published_figures(
+    recipe: Recipe, rows: Sequence[Row], sweeps: Sequence[SweepResult] = ()
+) -> tuple[PublishedFigure, ...]:
     """The figures of `[[published]]` in their order."""
     known: dict[str, list[BesideRow]] = {}
     for row in rows:
@@ -17,9 +19,22 @@ def published_figures(recipe: Recipe, rows: Iterable[Row]) -> tuple[PublishedFig
             name = f"{row.student}/{row.arm or row.kind}"
             beside = BesideRow(name, row.setting, row.n, len(row.seeds), row.accuracy, row.macro_f1)
             known.setdefault(name, []).append(beside)
+    for name, beside in _points(rows, sweeps):
+        known.setdefault(name, []).append(beside)
     return tuple(
         _figure(given, [row for name in given.beside for row in known.get(name, ())]) for given in recipe.published
     )
+
+
+def _points(rows: Sequence[Row], sweeps: Sequence[SweepResult]) -> Iterator[tuple[str, BesideRow]]:
+    """Every point that answered the test items, as student/arm/point."""
+    for sweep in sweeps:
+        n = max((row.n for row in rows if row.setting == sweep.setting), default=0)
+        for point in sweep.points:
+            if point.accuracy is not None:
+                name = f"{sweep.student}/{sweep.arm}/{point.name.removeprefix(f'{sweep.student}-')}"
+                seeds = len(point.choosing_seeds)
+                yield name, BesideRow(name, sweep.setting, n, seeds, point.accuracy, point.macro_f1)
 
 
 def _figure(given: PublishedSettings, ours: Sequence[BesideRow]) -> PublishedFigure:
