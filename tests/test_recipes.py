@@ -49,6 +49,7 @@ def test_demo(tmp_path: Path) -> None:
     check_rows(summary, tmp_path)
 
 
+@pytest.mark.long
 def test_pubmedqa(
     tmp_path: Path, data_root: Path, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

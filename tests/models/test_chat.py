@@ -135,6 +135,7 @@ def test_a_template_that_cannot_be_rendered_is_one_sentence(chat: Loaded) -> Non
         make_form(chat, "auto")
 
 
+@pytest.mark.long
 def test_the_built_in_models_own_template() -> None:
     """A real tokenizer: line breaks are tokens here, so what stands around an answer shows."""
     loaded = load_causal("builtin:smollm2-135m-instruct", "float32")

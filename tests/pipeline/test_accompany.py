@@ -166,7 +166,8 @@ def torchrun(folder: Path, raw: dict[str, Any], *more: str) -> subprocess.Comple
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=220)
 
 
-@pytest.mark.parametrize("processes", ["ddp", pytest.param("fsdp", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("processes", ["ddp", "fsdp"])
 def test_a_run_in_two_processes_is_that_of_one_within_rounding(
     processes: str, demo_models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -170,6 +170,7 @@ def test_a_sweep_of_which_nothing_works_is_an_error(
     assert "failed" in (tmp_path / "run" / "results.txt").read_text()
 
 
+@pytest.mark.long
 def test_two_methods_over_their_own_values_share_a_picture_and_their_spread_is_compared(
     tmp_path: Path, demo_models: dict[str, Path]
 ) -> None:
@@ -210,6 +211,7 @@ def test_a_held_rate_follows_every_point(tmp_path: Path, demo_models: dict[str, 
     assert [point.learning_rate for point in again.sweeps[0].points] == rates
 
 
+@pytest.mark.long
 def test_folds_hold_every_item_out_once_and_the_chosen_point_learns_from_the_usual_ones(
     tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,7 @@ def test_chat_templates(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert prompt_of(loaded, asked, monkeypatch) == "<unk> drug pain ? answer"
 
 
+@pytest.mark.long
 def test_the_built_in_model_writes_alike_in_any_batch() -> None:
     """The real model: chat template and keyed noise, in float32."""
     questions = ["Does sleep help memory?", "Is a daily walk good for people with back pain?"]

@@ -43,7 +43,7 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "fit.json"}
 
 
-@pytest.mark.parametrize("kind", ["labels", "tasks"])
+@pytest.mark.parametrize("kind", [pytest.param("labels", marks=pytest.mark.long), "tasks"])
 def test_a_training_killed_at_any_moment_goes_on_to_the_same_bits(
     kind: str, models: dict[str, Path], tmp_path: Path
 ) -> None:
