@@ -14,9 +14,10 @@ from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2Fo
 
 import tiny
 from preceptor.models import answers, shared
-from preceptor.models.answers import label_logprobs, option_logprobs, plain_logprobs
+from preceptor.models.answers import answer_logits, label_logprobs, option_logprobs, plain_logprobs
 from preceptor.models.lean import lean_training
 from preceptor.models.load import Loaded, load_causal
+from preceptor.models.score import pad
 from preceptor.models.shared import can_share, common_beginning, tree_of
 from preceptor.models.trunk import Trunk
 
@@ -90,6 +91,16 @@ def test_shared_and_whole_rows_agree(loaded: Loaded, method: str, beginning: lis
     pairs = zip(option_logprobs(model, loaded, rows, OWN), plain_logprobs(model, loaded, rows, OWN), strict=True)
     for one, other in pairs:
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_rows_without_a_mask_are_those_with_one(loaded: Loaded) -> None:
+    padded = pad(prompts(SHOTS[:3]), loaded.tokenizer.pad_token_id, loaded.device)
+    rows = torch.arange(len(ENDS))
+    last = padded.mask.sum(1) - 1
+    with torch.inference_mode():
+        with_mask = answer_logits(loaded.model, padded, rows, last)
+        without = answer_logits(loaded.model, padded, rows, last, masked=False)
+    torch.testing.assert_close(without, with_mask, atol=1e-5, rtol=0)
 
 
 def test_batches_do_not_matter(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,10 +29,18 @@ from preceptor.models.score import (
 from preceptor.models.shared import LEAST_SHARED, Tree, can_share, common_beginning, shared_logprobs, tree_of
 
 
-def answer_logits(model: Any, padded: Padded, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Next-token logits at single positions of padded rows: `rows` and `positions` [n] -> float32 [n, vocabulary]."""
+def answer_logits(
+    model: Any, padded: Padded, rows: torch.Tensor, positions: torch.Tensor, *, masked: bool = True
+) -> torch.Tensor:
+    """Next-token logits at single positions of padded rows: `rows` and `positions` [n] -> float32 [n, vocabulary].
+
+    Without the mask (`masked`) nothing hides the padding; it stands on the right, where causal attention never looks.
+    Only for models that `can_share`: their kernels then pass over what is hidden instead of reading a mask of it.
+    """
     before = embeddings_before(model)
-    inputs = {"input_ids": padded.ids, "attention_mask": padded.mask, "use_cache": False}
+    inputs: dict[str, Any] = {"input_ids": padded.ids, "use_cache": False}
+    if masked:
+        inputs["attention_mask"] = padded.mask
     shape = (padded.ids.shape[0], padded.ids.shape[1] + before)
     return logits_of(model, inputs, shape, rows, positions + before)
 
@@ -112,6 +120,7 @@ def plain_logprobs(
     options: Sequence[Sequence[Sequence[int]]],
 ) -> list[np.ndarray]:
     """The same with whole rows, each of a prompt and an option, for any language model."""
+    masked = not can_share(model)
     found = [np.zeros(len(own)) for own in options]
     todo = [(i, stem, members) for i, own in enumerate(options) for stem, members in stems(own).items()]
     lengths = [len(prompts[i]) + len(stem) for i, stem, _ in todo]
@@ -120,7 +129,7 @@ def plain_logprobs(
         padded = pad([[*prompts[i], *stem] for i, stem, _ in part], loaded.tokenizer.pad_token_id, loaded.device)
         counts = [len(stem) + 1 for _, stem, _ in part]
         rows, positions = _spread([len(prompts[i]) - 1 for i, _, _ in part], counts, loaded)
-        logs = torch.log_softmax(answer_logits(model, padded, rows, positions), dim=-1).split(counts)
+        logs = torch.log_softmax(answer_logits(model, padded, rows, positions, masked=masked), dim=-1).split(counts)
         for (i, _, members), own in zip(part, logs, strict=True):
             for option in members:
                 tokens = options[i][option]
