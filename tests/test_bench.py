@@ -238,6 +238,30 @@ def test_the_quick_bench_of_evaluation_ends_with_its_figures(data_root: Path) ->
     assert {"torch", "transformers", "lm_eval"} <= set(line["versions"])
 
 
+@pytest.mark.long
+def test_the_quick_bench_of_training_ends_with_its_figures(data_root: Path) -> None:
+    """Without peers: our own trainings of both students, and their losses beside a plain loop."""
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "training.py"), "--quick", "--no-peers"],
+        env={**os.environ, "PRECEPTOR_DATA": str(data_root)},
+        capture_output=True,
+        text=True,
+        timeout=1500,
+    )
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout.splitlines()[-1])
+    assert 0 < line["of_matmul_limit"] < 1
+    assert line["vs_trl"] is None  # no peer is installed for a test
+    assert line["losses"]["largest_difference"] < 0.1
+    assert len(line["losses"]["tens"]) == 1
+    assert line["cached"]["loss_difference"] < 0.02
+    assert line["cached"]["ratio"] > 0
+    for part in (line["trl"]["ours"], line["encoder"]["ours"], line["cached"]["plain"], line["cached"]["kept"]):
+        assert part["tokens_per_s"] > 0
+        assert part["peak_mib"] > 100
+
+
 def test_the_bench_of_evaluation_counts_decisions_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
     compared = importlib.import_module("evaluation").compared

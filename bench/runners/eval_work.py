@@ -10,11 +10,12 @@ import argparse
 import importlib.metadata
 import json
 import os
-import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from runners.peak import peak_mib
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,6 @@ def labels_of(job: EvalJob) -> list[str] | None:
         if key == "doc_to_choice":
             return None if value == "choices" else list(json.loads(value))
     raise ValueError(f"{job.task}.yaml has no doc_to_choice")
-
-
-def peak_mib() -> int:
-    """Most memory that this process held. Not `ru_maxrss`: that begins with what the starting process held."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:  # no Linux
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) // 1024
 
 
 def main(score: Callable[[EvalJob], dict[str, Any]], packages: list[str]) -> None:

@@ -10,12 +10,13 @@ import argparse
 import importlib.metadata
 import json
 import os
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from runners.peak import peak_mib
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,6 @@ def main(train: Callable[[Job], dict[str, Any]], packages: list[str]) -> None:
 
         torch.set_num_threads(job.threads)
     found = train(job)
-    found["peak_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    found["peak_mib"] = peak_mib()
     found["versions"] = {name: importlib.metadata.version(name) for name in packages}
     given.result.write_text(json.dumps(found), encoding="utf-8")

@@ -30,6 +30,22 @@ def lm_eval(
 
 
 @app.command()
+def model(
+    weights: Annotated[Path, typer.Argument(help="A trained student's folder: RUN/train/..., down to its seed.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model; it must be empty or new.")],
+    base: Annotated[
+        str | None, typer.Option(help="The model that was trained. Default: the one that the weights name.")
+    ] = None,
+) -> None:
+    """Write a trained language model as a plain folder that transformers, servers and other recipes load."""
+    from preceptor.pipeline.export import export_model
+
+    name = export_model(weights, out, base)
+    typer.echo(f"Model: {name} as trained in {weights}, in {out.resolve()}")
+    typer.echo("For research: not for medical advice, nor for any other advice or decision about people.")
+
+
+@app.command()
 def predictions(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a folder of its results.")],
     student: Annotated[str, typer.Option(help="The student's name.")],

@@ -209,7 +209,7 @@ def restore(student: Student, folder: Path) -> Student:
 def restored(opened: Kind, folder: Path, answers: Callable[[Kind, Probe], np.ndarray]) -> Kind:
     """The same for whatever has weights: `answers` says what it answers to a probe, as the probe's own figures are."""
     try:
-        found = replace(opened, model=with_weights(opened, folder))
+        found = replace(opened, model=with_weights(opened.loaded, folder))
         probe = read_probe(folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         raise ModelError(
@@ -225,7 +225,7 @@ def read_probe(folder: Path) -> Probe:
     return Probe(**json.loads((folder / PROBE).read_text(encoding="utf-8")))
 
 
-def with_weights(student: Trainable, folder: Path) -> Any:
+def with_weights(loaded: Loaded, folder: Path) -> Any:
     """The model with the adapter of a folder around it, or the whole model that the folder holds."""
     if (folder / "adapter_config.json").is_file():
         from peft import PeftConfig, PeftModel
@@ -234,15 +234,13 @@ def with_weights(student: Trainable, folder: Path) -> Any:
             # peft 0.21 asks transformers 5.23 by a name that transformers is retiring.
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
             factors = PeftConfig.from_pretrained(folder).peft_type == "IA3"  # float32 in any model, see attach.py
-            model = PeftModel.from_pretrained(
-                student.loaded.model, folder, is_trainable=False, autocast_adapter_dtype=factors
-            )
+            model = PeftModel.from_pretrained(loaded.model, folder, is_trainable=False, autocast_adapter_dtype=factors)
     else:
         with quiet():
-            model = type(student.loaded.model).from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, dtype=student.loaded.dtype
+            model = type(loaded.model).from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, dtype=loaded.dtype
             )
-    model.to(student.loaded.device)
+    model.to(loaded.device)
     model.eval()
     return model
 

@@ -1,8 +1,9 @@
-"""What leaves Preceptor for other programs: a task for lm-evaluation-harness, predictions for a leaderboard."""
+"""What leaves Preceptor for other programs: a task for lm-evaluation-harness, a leaderboard's predictions, a model."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,16 @@ from preceptor.evaluate.compare import Contender
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.publish.harness import write_harness
 from preceptor.publish.leaderboard import write_leaderboard
+from preceptor.store.stages import write_text
+
+CARD = """# {name}, trained further
+
+Made by `preceptor export model {weights}`: the base model {name} with the adapter of that run merged into its weights,
+in float32. What it scores, and on which items, stands in the run's report.
+
+It is for research. It is not for medical advice, nor for any other advice or decision about people.
+"""
+"""The card of an exported model."""
 
 PATHS = ("path", "validation_path", "test_path")
 """Keys of `[data]` that may be relative to the recipe's folder."""
@@ -40,6 +51,26 @@ def export_harness(given: Path, out: Path, base: Path | None = None) -> list[str
                 )
     datasets = load_datasets(data, base or path.parent)
     return [write_harness(out, dataset) for dataset in datasets.values()]
+
+
+def export_model(weights: Path, out: Path, base: str | None = None) -> str:
+    """Write the plain model that a run's weights make into `out`, with a card; returns the base model's name.
+
+    Raises `DataError` when `out` holds something, `ModelError` as `merge_adapter`. A failure leaves nothing behind.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError.at(out, "is not empty.", hint="Give a new folder: nothing is overwritten.")
+    from preceptor.models.merge import merge_adapter
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        made = Path(temporary) / "model"
+        name = merge_adapter(weights, made, base)
+        write_text(made / "README.md", CARD.format(name=name, weights=weights))
+        if out.exists():
+            out.rmdir()
+        made.rename(out)
+    return name
 
 
 def export_predictions(

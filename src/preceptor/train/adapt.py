@@ -175,7 +175,7 @@ def merge(
 
 
 def _merged(reader: Reader, folder: Path) -> Reader:
-    apart = replace(reader, model=with_weights(reader, folder))
+    apart = replace(reader, model=with_weights(reader.loaded, folder))
     probe = read_probe(folder)
     wanted = _said(apart, probe)
     merged = replace(reader, model=apart.model.merge_and_unload())
