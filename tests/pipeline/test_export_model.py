@@ -14,6 +14,7 @@ import tiny
 from preceptor import cli
 from preceptor.config import TrainSettings
 from preceptor.models.student import Probe, save
+from preceptor.store.stages import MARK, made_by, write_json
 from preceptor.train.batches import make_items
 from preceptor.train.methods import attach
 from preceptor.train.objectives import fit
@@ -37,6 +38,7 @@ def trained(base: Path, folder: Path, **keys: object) -> Path:
     fit(student, items, items, settings, steps=2, seed=1)
     folder.mkdir()
     save(student, folder, Probe(prompts, before, student.logprobs(prompts).tolist()))
+    write_json(folder / MARK, {"identity": f"of {folder.name}"})
     return folder
 
 
@@ -64,6 +66,7 @@ def test_the_folder_answers_as_the_trained_student(
         found = plain(ids).logits
     torch.testing.assert_close(found, apart, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(found, untrained, atol=1e-3)
+    assert made_by(str(tmp_path / "model")) == {"made_by": "of weights"}  # other weights would be another student
     assert "not for medical advice" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -15,7 +15,7 @@ from preceptor.evaluate.compare import Contender
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.publish.harness import write_harness
 from preceptor.publish.leaderboard import write_leaderboard
-from preceptor.store.stages import write_text
+from preceptor.store.stages import MARK, read_json, write_json, write_text
 
 CARD = """# {name}, trained further
 
@@ -66,6 +66,8 @@ def export_model(weights: Path, out: Path, base: str | None = None) -> str:
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
         made = Path(temporary) / "model"
         name = merge_adapter(weights, made, base)
+        # Recipes that name the folder must notice when other weights come to lie in it.
+        write_json(made / MARK, {"identity": read_json(weights / MARK)["identity"]})
         write_text(made / "README.md", CARD.format(name=name, weights=weights))
         if out.exists():
             out.rmdir()
