@@ -229,16 +229,17 @@ def test_a_teacher_on_this_machine_is_read_by_likelihood_as_an_untrained_student
     from preceptor.evaluate.predict import predict
     from preceptor.models.student import open_student
     from preceptor.pipeline.label_run import Run
+    from preceptor.pipeline.label_teachers import make_writers
     from preceptor.pipeline.zero_shot import read_score, zero_shot
     from preceptor.store.ledger import Ledger
-    from preceptor.teachers.make import make_teacher
 
     teacher = {"kind": "local", "model": str(demo_models["llama"])}
     checked = check_recipe(recipe(demo_models["bert"], teacher=teacher), "test")
     state = Run(checked, tmp_path, tmp_path, Progress(quiet=True), "")
     pipeline.load_data(state)
     with Ledger(":memory:") as ledger:
-        score, asked = read_score(zero_shot(state, "default", make_teacher(checked.teacher, tmp_path), ledger))
+        writer = make_writers(checked, tmp_path)[""]
+        score, asked = read_score(zero_shot(state, "default", writer, ledger))
     task, items = state.datasets["default"].task, state.datasets["default"].validation
     targets = [task.target(label) for label in task.labels]
     student = open_student(

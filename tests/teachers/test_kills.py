@@ -45,6 +45,7 @@ def work(folder: str, base_url: str) -> None:
     from preceptor.config import check_recipe
     from preceptor.pipeline import labels as pipeline
     from preceptor.pipeline.generating import augment
+    from preceptor.pipeline.label_teachers import Writer
     from preceptor.progress import Progress
     from preceptor.store.ledger import Ledger
     from preceptor.teachers.openai import OpenAITeacher
@@ -52,10 +53,10 @@ def work(folder: str, base_url: str) -> None:
     checked = check_recipe(recipe(base_url), "test")
     state = pipeline.Run(checked, Path(folder), Path(), Progress(quiet=True), "")
     pipeline.load_data(state)
-    ((setting, dataset),) = state.datasets.items()
+    (setting,) = state.datasets
     teacher = OpenAITeacher(checked.teacher, first_wait_s=0.01)
     with Ledger(state.folder / "ledger.sqlite") as ledger:
-        augment(state, setting, dataset, "rewrite", teacher, ledger)
+        augment(state, setting, "rewrite", Writer("", teacher, checked.teacher), ledger)
 
 
 def start(folder: Path, server: ChaosServer) -> multiprocessing.process.BaseProcess:

@@ -4,7 +4,7 @@ TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, 
 """
 
 from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, PerplexitySettings, SourceSettings
-from preceptor.config.arms import ArmSettings
+from preceptor.config.arms import ArmSettings, strategy_of, written_by
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
@@ -108,4 +108,6 @@ __all__ = [
     "load_recipe",
     "points_of",
     "read_recipe",
+    "strategy_of",
+    "written_by",
 ]

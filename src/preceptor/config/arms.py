@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from preceptor.config.augment import STRATEGIES
-from preceptor.config.base import Section, Seed
+from preceptor.config.augment import ASKING, STRATEGIES
+from preceptor.config.base import Name, Section, Seed
 
 BASELINE = "none"
 """The arm of the real data alone, to which the others are compared."""
@@ -23,6 +23,27 @@ class ArmSettings(Section):
     """`shuffled`: the labels of the generated examples change places among them; the real items keep theirs."""
     seed: Seed = 0
     """Of the permutation; every training seed has one of its own."""
+    teacher: Name | None = None
+    """Which of `[teachers]` wrote its examples. None: the one of `[teacher]`."""
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """What it is trained on beside the real items, as `written_by` names it."""
+        return tuple(written_by(strategy, self.teacher or "") for strategy in self.use)
+
+
+def written_by(strategy: str, teacher: str) -> str:
+    """`rewrite` of the usual teacher (an empty name), `rewrite@adapted` of a further one; `edit` asks none.
+
+    The name of folders below `augment/<setting>/` and `filter/<setting>/`.
+    """
+    return f"{strategy}@{teacher}" if teacher and strategy in ASKING else strategy
+
+
+def strategy_of(made: str) -> tuple[str, str]:
+    """The strategy and the further teacher, if any, of what `written_by` gave."""
+    strategy, _, teacher = made.partition("@")
+    return strategy, teacher
 
 
 def long_forms(arms: Any) -> Any:
@@ -36,7 +57,9 @@ def _long(key: str, arm: Any) -> Any:
     if isinstance(arm, ArmSettings):
         return arm
     if not isinstance(arm, list | tuple | Mapping):
-        raise ValueError(f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels and seed")
+        raise ValueError(
+            f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels, seed and teacher"
+        )
     long = dict(arm) if isinstance(arm, Mapping) else {"use": arm}
     use = long.get("use", ())
     for strategy in use if isinstance(use, list | tuple) else ():
@@ -46,8 +69,11 @@ def _long(key: str, arm: Any) -> Any:
     return long
 
 
-def check_arms(arms: Mapping[str, ArmSettings]) -> None:
-    """Raise `ValueError` for arms that cannot be trained or do not mean what they say."""
+def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) -> None:
+    """Raise `ValueError` for arms that cannot be trained or do not mean what they say.
+
+    `teachers` are the names in `[teachers]`. One that no arm names is refused: it is taken for an arm that forgot to.
+    """
     if not arms:
         raise ValueError("arms: at least one arm is needed")
     for name, arm in arms.items():
@@ -60,7 +86,21 @@ def check_arms(arms: Mapping[str, ArmSettings]) -> None:
                 f'arms.{name}.labels = "shuffled" is about generated examples, and there are none: name strategies in '
                 f"arms.{name}.use"
             )
+        if arm.teacher is not None:
+            _check_teacher(name, arm, arm.teacher, teachers)
+    if unused := [name for name in teachers if all(arm.teacher != name for arm in arms.values())]:
+        raise ValueError(f"teachers.{unused[0]} writes for no arm: name it in an arm's key teacher, or leave it out")
     if BASELINE in arms and arms[BASELINE].use:
         raise ValueError("arms.none is the real data alone, to which the others are compared: give it no strategies")
     if "untrained" in arms:
         raise ValueError("arms.untrained: this name means the student as it came; choose another")
+
+
+def _check_teacher(name: str, arm: ArmSettings, teacher: str, teachers: Collection[str]) -> None:
+    if teacher not in teachers:
+        known = f"there is only {', '.join(teachers)}" if teachers else "the recipe has no table [teachers.NAME]"
+        raise ValueError(f"arms.{name}.teacher: there is no teacher {teacher!r}; {known}")
+    if not set(arm.use) & set(ASKING):
+        raise ValueError(
+            f"arms.{name}.teacher = {teacher!r}, but none of its strategies asks a teacher: {' and '.join(ASKING)} do"
+        )

@@ -6,15 +6,16 @@ import re
 from collections.abc import Sequence
 from typing import Any, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
-from preceptor.config.arms import ArmSettings, check_arms, long_forms
+from preceptor.config.arms import ArmSettings, check_arms, long_forms, strategy_of, written_by
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
 from preceptor.config.data import DataSettings
 from preceptor.config.filter import FilterSettings
 from preceptor.config.published import PublishedSettings, Words
+from preceptor.config.sentences import sentence_of
 from preceptor.config.sweep import SweepSettings, check_sweep
 from preceptor.config.teacher import BudgetSettings, TeacherSettings
 from preceptor.config.train import EvaluateSettings, StudentSettings, TrainSettings, training_of
@@ -37,6 +38,9 @@ class Recipe(Section):
     """Sentences that the report says below the published figures."""
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
+    """The usual one: it writes for the arms that name none, and reads for filters that have no teacher of their own."""
+    teachers: dict[Name, TeacherSettings] = {}
+    """Further ones, each with the keys of `[teacher]`, for arms that name them. One that no arm names is refused."""
     budget: BudgetSettings = BudgetSettings()
     arms: dict[Name, ArmSettings] = {"none": ArmSettings(), "rewrite": ArmSettings(use=("rewrite",))}
     """What each arm is trained on. A list of strategies is short for a table with `use`. All arms get equal optimiser
@@ -55,13 +59,25 @@ class Recipe(Section):
     def _long_arms(cls, given: Any) -> Any:
         return long_forms(given)
 
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _own_names(cls, given: Any) -> Any:
+        # What is wrong with one of them would be said of [teacher] otherwise.
+        for name, one in given.items() if isinstance(given, dict) else ():
+            try:
+                TeacherSettings.model_validate(one)
+            except ValidationError as error:
+                if error.errors()[0]["type"] == "value_error":
+                    raise ValueError(sentence_of(error).replace("teacher.", f"teachers.{name}.")) from error
+        return given
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if not self.students and not self.baselines:
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
-        check_arms(self.arms)
+        check_arms(self.arms, self.teachers)
         self._check_published()
         if self.filter.labelling_student:
             for setting in self.data.settings or ("",):
@@ -99,19 +115,30 @@ class Recipe(Section):
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        """Strategies that some arm uses, in a fixed order; none where nobody is trained."""
+        """What some arm is trained on beside real items, in a fixed order; nothing where nobody is trained.
+
+        The strategies by their names, those that a further teacher follows as `written_by` names them.
+        """
         if not self.students:
             return ()
-        return tuple(s for s in STRATEGIES if any(s in arm.use for arm in self.arms.values()))
+        made = {one for arm in self.arms.values() for one in arm.makes}
+        names = [written_by(strategy, teacher) for strategy in STRATEGIES for teacher in ("", *self.teachers)]
+        return tuple(one for one in dict.fromkeys(names) if one in made)
 
     @property
     def asking(self) -> tuple[str, ...]:
-        """Those of them that ask the teacher."""
-        return tuple(s for s in self.strategies if s in ASKING)
+        """Those of them that ask a teacher."""
+        return tuple(one for one in self.strategies if strategy_of(one)[0] in ASKING)
+
+    @property
+    def writers(self) -> dict[str, TeacherSettings]:
+        """The teachers that write: the usual one under an empty name, where some arm needs it, and the further ones."""
+        named = {"": self.teacher, **self.teachers}
+        return {name: one for name, one in named.items() if any(strategy_of(a)[1] == name for a in self.asking)}
 
     @property
     def teacher_scored(self) -> bool:
-        """Whether the teacher is asked the validation items."""
+        """Whether the teachers are asked the validation items."""
         return bool(self.asking) and self.evaluate.teacher
 
     def labelling_student(self, setting: str) -> StudentSettings:

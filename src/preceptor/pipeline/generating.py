@@ -2,11 +2,14 @@
 
 augment   a teacher, rules or a file give candidates                       augment/<setting>/<strategy>/
 filter    each candidate is kept, or dropped with a reason                 filter/<setting>/<strategy>/
+
+What a further teacher of `[teachers]` wrote lies in `<strategy>@<teacher>/`. Whoever wrote a candidate, the same reader
+judges it in a filter: the filter's own teacher, or else the usual one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +17,7 @@ from typing import TYPE_CHECKING
 from preceptor.augment.base import Candidates, make_requests, make_strategy
 from preceptor.augment.controls import adopted, edit_all
 from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, write_candidates, write_made
-from preceptor.config import ASKING
-from preceptor.data.base import Dataset
+from preceptor.config import ASKING, strategy_of
 from preceptor.data.files import resolve
 from preceptor.data.jsonl import read_published
 from preceptor.errors import BatchPending
@@ -24,6 +26,7 @@ from preceptor.filter.chain import make_chain
 from preceptor.filter.stage import funnel, read_filtered, samples, write_filtered
 from preceptor.pipeline.label_cells import VERSIONS as CELL_VERSIONS
 from preceptor.pipeline.label_run import Run, count_spend, fingerprint_of
+from preceptor.pipeline.label_teachers import Writer, make_writers
 from preceptor.pipeline.opinions import Opinions, Reader, make_readers, plain_settings, read_opinions, spends
 from preceptor.pipeline.zero_shot import read_score, zero_shot
 from preceptor.records import fingerprint
@@ -31,11 +34,9 @@ from preceptor.store.ledger import Ledger
 from preceptor.store.stages import Stage, identity, read_json
 from preceptor.store.tables import read_examples
 from preceptor.teachers.phi import make_gate
-from preceptor.teachers.prices import price_of
 
 if TYPE_CHECKING:
     from preceptor.models.embed import Embedding
-    from preceptor.teachers.base import Teacher
 
 VERSIONS = {"augment": 3, "filter": 2}
 """Raise a stage's number when its code gives other results, so that finished folders of older code are redone."""
@@ -51,76 +52,83 @@ def augment_or_wait(state: Run) -> BatchPending | None:
 
 
 def augment_and_filter(state: Run) -> None:
-    """Make candidates for every strategy that an arm uses, and filter them; ask the teacher what it knows itself."""
+    """Make candidates for every strategy that an arm uses, and filter them; ask the teachers what they know."""
     strategies = state.recipe.strategies
     if not strategies:
         return
     from preceptor.models.embed import Embedder
     from preceptor.teachers.budget import Budget
-    from preceptor.teachers.make import make_teacher
 
     with Ledger(state.root / "ledger.sqlite") as ledger:
         embed, readers, folders = Embedder().embed, dict[str, Reader](), dict[tuple[str, str], Path]()
-        if state.recipe.asking:
-            teacher = make_teacher(state.recipe.teacher, state.root, state.progress.say)
-            readers = make_readers(state.recipe, teacher, state.root)
-            for price in (price_of(state.recipe.teacher), *(reader.price for reader in readers.values())):
+        writers = make_writers(state.recipe, state.root, state.progress.say)
+        if writers:
+            usual = writers[""].teacher if "" in writers else None
+            readers = make_readers(state.recipe, usual, state.root)
+            for price in (*(one.price for one in writers.values()), *(reader.price for reader in readers.values())):
                 Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
-            folders = augment_all(state, teacher, ledger)
+            folders = augment_all(state, list(writers.values()), ledger)
         for setting in state.datasets:
             for name in strategies:
-                made = folders[setting, name] if name in ASKING else make_control(state, setting, name)
-                filter_candidates(state, setting, name, made, embed, readers, ledger)
+                strategy, teacher = strategy_of(name)
+                writer = writers[teacher] if strategy in ASKING else None
+                made = make_control(state, setting, name) if writer is None else folders[setting, name]
+                filter_candidates(state, setting, name, made, embed, readers, ledger, writer)
 
 
-def augment_all(state: Run, teacher: Teacher, ledger: Ledger) -> dict[tuple[str, str], Path]:
-    """The folder of candidates of every setting and strategy that asks the teacher; its own score beside them.
+def augment_all(state: Run, writers: Sequence[Writer], ledger: Ledger) -> dict[tuple[str, str], Path]:
+    """The folder of candidates of every setting and strategy that asks a teacher; the teachers' own scores beside them.
+
+    One teacher after the other, so that no two models on this machine need memory at the same time.
 
     Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
     """
     folders: dict[tuple[str, str], Path] = {}
     pending: list[BatchPending] = []
     scored = [(setting, "") for setting in state.datasets if state.recipe.teacher_scored]
-    for setting, name in [*((s, n) for s in state.datasets for n in state.recipe.asking), *scored]:
-        try:
-            if name:
-                folders[setting, name] = augment(state, setting, state.datasets[setting], name, teacher, ledger)
-            else:
-                score_teacher(state, setting, teacher, ledger)
-        except BatchPending as waiting:
-            pending.append(waiting)
+    for writer in writers:
+        for setting, name in [*((s, n) for s in state.datasets for n in writer.strategies(state.recipe)), *scored]:
+            try:
+                if name:
+                    folders[setting, writer.makes(name)] = augment(state, setting, name, writer, ledger)
+                else:
+                    score_teacher(state, setting, writer, ledger)
+            except BatchPending as waiting:
+                pending.append(waiting)
+        if len(writers) > 1:
+            writer.rest()
     if pending:
         raise pending[-1]  # its words count all batches
     return folders
 
 
-def score_teacher(state: Run, setting: str, teacher: Teacher, ledger: Ledger) -> None:
-    """What the teacher says itself to the validation items of a setting."""
-    score, asked = read_score(zero_shot(state, setting, teacher, ledger))
-    state.teacher_scores[setting] = score
-    count_spend(state, asked, price_of(state.recipe.teacher))
-    state.progress.say(f"augment: {teacher.name} on {score.n} validation items, {setting}: {score.accuracy.value:.3f}")
+def score_teacher(state: Run, setting: str, writer: Writer, ledger: Ledger) -> None:
+    """What a teacher says itself to the validation items of a setting."""
+    score, asked = read_score(zero_shot(state, setting, writer, ledger))
+    state.teacher_scores[setting, writer.name] = writer.scored(score)
+    count_spend(state, writer.asked(asked), writer.price)
+    state.progress.say(f"augment: {writer.label} on {score.n} validation items, {setting}: {score.accuracy.value:.3f}")
 
 
-def augment(state: Run, setting: str, dataset: Dataset, name: str, teacher: Teacher, ledger: Ledger) -> Path:
-    """Candidates of one strategy under one setting: the folder that holds them."""
-    recipe = state.recipe
+def augment(state: Run, setting: str, name: str, writer: Writer, ledger: Ledger) -> Path:
+    """One teacher's candidates of one strategy under one setting: the folder that holds them."""
+    recipe, dataset, teacher = state.recipe, state.datasets[setting], writer.teacher
     strategy = make_strategy(name, dataset.task, recipe.augment)
-    sampling, structured = recipe.teacher.sampling(), "schema" in teacher.accepts
+    sampling, structured = writer.settings.sampling(), "schema" in teacher.accepts
     requests = make_requests(strategy, dataset.train, sampling, recipe.augment.draws, structured=structured)
     inputs = {"requests": [teacher.key(r) for r in requests], "train": fingerprint(dataset.train)}
-    if recipe.teacher.phi_mode == "mask":
+    if writer.settings.phi_mode == "mask":
         inputs["phi"] = "mask"  # the teacher reads placeholders then
-    stage = Stage(state.folder / "augment" / setting / name, identity(VERSIONS["augment"], inputs))
+    stage = Stage(state.folder / "augment" / setting / writer.folder(name), identity(VERSIONS["augment"], inputs))
     if not stage.done:
-        with state.progress.task(f"augment: {teacher.name}, {name}, {setting}", len(requests)) as advance:
+        with state.progress.task(f"augment: {writer.label}, {name}, {setting}", len(requests)) as advance:
             asked = ask_all(
                 teacher,
                 requests,
                 ledger,
-                price_of(recipe.teacher),
+                writer.price,
                 recipe.budget,
-                make_gate(recipe.teacher),
+                make_gate(writer.settings),
                 lambda tally: advance(tally.done, tally.words),
             )
         parents = [item for item in dataset.train for _ in range(recipe.augment.draws)]
@@ -156,10 +164,12 @@ def filter_candidates(
     embed: Embedding,
     readers: Mapping[str, Reader],
     ledger: Ledger,
+    writer: Writer | None = None,
 ) -> None:
-    """Keep or drop each candidate of one strategy, with its reason."""
+    """Keep or drop each candidate of one strategy, with its reason. `writer`: who wrote them, if a teacher did."""
     candidates, dataset = read_examples(augmented / CANDIDATES), state.datasets[setting]
-    settings = state.recipe.filter.of_strategy(name)
+    strategy = strategy_of(name)[0]
+    settings = state.recipe.filter.of_strategy(strategy)
     recipe = state.recipe.model_copy(update={"filter": settings})
     place, version = state.folder / "filter" / setting / "labeller", CELL_VERSIONS["train"]
     asked_by: dict[str, Reader] = {step: reader for step, reader in readers.items() if step in settings.chain}
@@ -182,11 +192,12 @@ def filter_candidates(
     filtered, asked = read_filtered(stage.folder, candidates), read_json(augmented / ASKED)
     said = read_opinions(stage.folder)
     state.kept[setting, name] = filtered.kept
-    counts = funnel(setting, name, asked, filtered, settings.chain)
-    state.funnels.append(replace(counts, agreement=said.agreement, judgement=said.judgement))
-    state.samples.extend(samples(setting, name, filtered, parents))
-    if name in ASKING:
-        count_spend(state, asked, price_of(state.recipe.teacher))
+    by = writer.label if writer is not None and state.recipe.teachers else ""
+    counts = funnel(setting, strategy, asked, filtered, settings.chain)
+    state.funnels.append(replace(counts, teacher=by, agreement=said.agreement, judgement=said.judgement))
+    state.samples.extend(replace(one, teacher=by) for one in samples(setting, strategy, filtered, parents))
+    if writer is not None:
+        count_spend(state, writer.asked(asked), writer.price)
     for record, its_price in spends(said, asked_by):
         count_spend(state, record, its_price)
     state.progress.say(f"filter: {name}, {setting}: {len(filtered.kept)} of {len(candidates)} candidates kept")

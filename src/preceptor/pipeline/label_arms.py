@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from preceptor.augment.controls import shuffled
-from preceptor.config import ArmSettings
+from preceptor.config import ArmSettings, strategy_of
 from preceptor.records import Example
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def arm_of(state: Run, cell: Cell) -> ArmSettings:
 def groups_for(state: Run, cell: Cell) -> dict[str, list[Example]]:
     """Kept examples of the arm's strategies, with the labels that this cell is trained on."""
     arm = arm_of(state, cell)
-    groups: dict[str, list[Example]] = {name: list(state.kept[cell.setting, name]) for name in arm.use}
+    groups: dict[str, list[Example]] = {name: list(state.kept[cell.setting, name]) for name in arm.makes}
     return shuffled(groups, (arm.seed, cell.seed)) if arm.labels == "shuffled" else groups
 
 
@@ -41,7 +41,7 @@ def nothing_kept(state: Run, cell: Cell) -> bool:
     Known once the filters have run.
     """
     arm = arm_of(state, cell)
-    return bool(arm.use) and not any(state.kept[cell.setting, name] for name in arm.use)
+    return bool(arm.use) and not any(state.kept[cell.setting, name] for name in arm.makes)
 
 
 def missing(state: Run, cell: Cell) -> str:
@@ -52,10 +52,10 @@ def missing(state: Run, cell: Cell) -> str:
 def remark_on(state: Run, cells: Sequence[Cell]) -> str:
     """What must be known about the training data of an arm's cells, one per seed; often nothing."""
     arm, first = arm_of(state, cells[0]), cells[0]
-    kept: dict[str, Sequence[Example]] = {name: state.kept[first.setting, name] for name in arm.use}
+    kept: dict[str, Sequence[Example]] = {name: state.kept[first.setting, name] for name in arm.makes}
     if not any(kept.values()):
         return ""
-    said = [f"nothing was kept of {name}" for name, examples in kept.items() if not examples]
+    said = [f"nothing was kept of {strategy_of(name)[0]}" for name, examples in kept.items() if not examples]
     if arm.labels == "shuffled":
         said.append(_shuffling(state, cells, kept))
     return "; ".join(said)

@@ -58,7 +58,10 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
         sweeps=swept,
         spreads=spreads,
         looks=looks,
-        arms={name: Arm(arm.use, arm.real, arm.labels == "shuffled") for name, arm in recipe.arms.items()},
+        arms={
+            name: Arm(arm.use, arm.real, arm.labels == "shuffled", arm.teacher or "")
+            for name, arm in recipe.arms.items()
+        },
     )
     write_json(state.folder / "results.json", asdict(summary))
     tables = [as_table(rows, controls(summary)), published_text(summary), *map(sweep_table, summary.sweeps)]
@@ -137,8 +140,9 @@ def _with_arm(state: Run, members: Sequence[Cell], row: Row) -> Row:
     """The row with what its arm's training data and teacher must be known by."""
     if row.kind != "arm":
         return row
-    asked = any(name in ASKING for name in state.recipe.arms[row.arm].use)
-    teacher = state.teacher_scores.get(row.setting) if asked else None
+    arm = state.recipe.arms[row.arm]
+    asked = any(name in ASKING for name in arm.use)
+    teacher = state.teacher_scores.get((row.setting, arm.teacher or "")) if asked else None
     return replace(row, remark=remark_on(state, members), teacher=teacher)
 
 

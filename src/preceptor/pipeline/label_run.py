@@ -32,9 +32,10 @@ class Run:
     funnels: list[Funnel] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     kept: dict[tuple[str, str], tuple[Example, ...]] = field(default_factory=dict)
-    """(setting, strategy) -> generated examples that passed every filter."""
-    teacher_scores: dict[str, TeacherScore] = field(default_factory=dict)
-    """Setting -> what the teacher says itself to its validation items."""
+    """(setting, strategy) -> generated examples that passed every filter; of a further teacher (setting,
+    `strategy@teacher`)."""
+    teacher_scores: dict[tuple[str, str], TeacherScore] = field(default_factory=dict)
+    """(setting, teacher) -> what it says itself to the validation items; the usual teacher has an empty name."""
     spend: dict[str, Spend] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
     """Calls whose cost `spend` holds."""

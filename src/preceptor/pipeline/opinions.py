@@ -47,17 +47,17 @@ class Reader:
     price: Price | None
 
 
-def make_readers(recipe: Recipe, writer: Teacher, folder: Path) -> dict[str, Reader]:
+def make_readers(recipe: Recipe, usual: Teacher | None, folder: Path) -> dict[str, Reader]:
     """The teachers that the chain's filters ask, by filter; made before anything is asked, so that a missing key shows.
 
-    A filter without a teacher of its own asks `writer`, who wrote the data.
+    A filter without a teacher of its own asks the recipe's usual one: `usual`, made here where no arm needs it.
     """
     own = {"agreement": recipe.filter.agreement.teacher, "judge": recipe.filter.judge.teacher}
     readers: dict[str, Reader] = {}
     for name in own:
         if name in recipe.filter.chain and not (name == "agreement" and recipe.filter.labelling_student):
             settings = own[name] or recipe.teacher
-            teacher = writer if own[name] is None else make_teacher(settings, folder)
+            teacher = usual if own[name] is None and usual is not None else make_teacher(settings, folder)
             readers[name] = Reader(teacher, settings, price_of(settings))
     return readers
 

@@ -1,6 +1,6 @@
-"""What the teacher that writes the data says itself to the validation items: does it know what it teaches?
+"""What a teacher that writes the data says itself to the validation items: does it know what it teaches?
 
-    augment/<setting>/zero-shot/    labels.parquet, said.json
+    augment/<setting>/zero-shot/    labels.parquet, said.json; of a further teacher zero-shot@<teacher>/
 
 The first paper's claim is that the teacher's knowledge of the domain decides whether its new pairs help, so this score
 stands beside each arm's gain. Never a test item. A teacher on this machine is read by the likelihood of the labels
@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from preceptor.config import EvaluateSettings, Recipe
+from preceptor.config import EvaluateSettings, Recipe, TeacherSettings
 from preceptor.data.base import Dataset, Task
 from preceptor.data.splits import draw
 from preceptor.filter.labels import Label, TeacherLabeller, prompt
@@ -27,10 +27,10 @@ from preceptor.store.stages import Stage, identity, made_by, read_json, write_js
 from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.local import LocalTeacher
 from preceptor.teachers.phi import make_gate
-from preceptor.teachers.prices import price_of
 
 if TYPE_CHECKING:
     from preceptor.pipeline.label_run import Run
+    from preceptor.pipeline.label_teachers import Writer
     from preceptor.teachers.base import Teacher
 
 VERSION = 1
@@ -40,28 +40,27 @@ MAX_TOKENS = 32
 LIKELIHOOD, GENERATION = "likelihood of the labels", "generated and parsed strictly"
 
 
-def zero_shot(state: Run, setting: str, teacher: Teacher, ledger: Ledger) -> Path:
-    """Ask the teacher the validation items of one setting, unless that is done: the folder with what it said."""
-    dataset = state.datasets[setting]
+def zero_shot(state: Run, setting: str, writer: Writer, ledger: Ledger) -> Path:
+    """Ask a teacher the validation items of one setting, unless that is done: the folder with what it said."""
+    dataset, teacher, terms = state.datasets[setting], writer.teacher, writer.settings
     items = _items(state.recipe, dataset)
-    stage = Stage(
-        state.folder / "augment" / setting / "zero-shot", identity(VERSION, _inputs(state.recipe, dataset, teacher))
-    )
+    place = state.folder / "augment" / setting / writer.folder("zero-shot")
+    stage = Stage(place, identity(VERSION, _inputs(state.recipe, dataset, teacher, terms)))
     if stage.done:
         return stage.folder
     asker = Asker(
         teacher,
         ledger,
-        price_of(state.recipe.teacher),
+        writer.price,
         state.recipe.budget,
-        make_gate(state.recipe.teacher),
+        make_gate(terms),
         state.progress,
-        f"augment: {teacher.name} on validation items, {setting}",
+        f"augment: {writer.label} on validation items, {setting}",
     )
     if isinstance(teacher, LocalTeacher):
         said = _by_likelihood(teacher, dataset.task, items)
     else:
-        said = TeacherLabeller(dataset.task, _sampling(state.recipe, teacher), 1, asker)(items)
+        said = TeacherLabeller(dataset.task, _sampling(terms, teacher), 1, asker)(items)
     pairs = list(zip(items, said, strict=True))
     with stage.build() as folder:
         write_labels(folder / LABELS, pairs)
@@ -83,24 +82,24 @@ def _items(recipe: Recipe, dataset: Dataset) -> tuple[Example, ...]:
     return draw(dataset.validation, recipe.evaluate.teacher_items, recipe.data.split_seed, "labeller check")[0]
 
 
-def _inputs(recipe: Recipe, dataset: Dataset, teacher: Teacher) -> dict[str, Any]:
+def _inputs(recipe: Recipe, dataset: Dataset, teacher: Teacher, terms: TeacherSettings) -> dict[str, Any]:
     inputs: dict[str, Any] = {"task": asdict(dataset.task), "items": fingerprint(_items(recipe, dataset))}
     if isinstance(teacher, LocalTeacher):
         return {**inputs, "read": LIKELIHOOD, "model": teacher.name, **made_by(teacher.name)}
-    keys = [teacher.key(request) for request in requests_for(recipe, dataset, teacher)]
+    keys = [teacher.key(request) for request in requests_for(recipe, dataset, teacher, terms)]
     return {**inputs, "read": GENERATION, "requests": keys, "prompt": prompt().hash}
 
 
-def requests_for(recipe: Recipe, dataset: Dataset, teacher: Teacher) -> list[Request]:
-    """What would be asked; nothing of a teacher that is read by likelihood."""
+def requests_for(recipe: Recipe, dataset: Dataset, teacher: Teacher, terms: TeacherSettings) -> list[Request]:
+    """What would be asked of a teacher with these settings; nothing of one that is read by likelihood."""
     if isinstance(teacher, LocalTeacher):
         return []
-    labeller = TeacherLabeller(dataset.task, _sampling(recipe, teacher), 1, lambda requests: [])
+    labeller = TeacherLabeller(dataset.task, _sampling(terms, teacher), 1, lambda requests: [])
     return [labeller.request(item) for item in _items(recipe, dataset)]
 
 
-def _sampling(recipe: Recipe, teacher: Teacher) -> Sampling:
-    sampling = sampling_of(recipe.teacher.sampling(), 0.0, MAX_TOKENS)
+def _sampling(terms: TeacherSettings, teacher: Teacher) -> Sampling:
+    sampling = sampling_of(terms.sampling(), 0.0, MAX_TOKENS)
     return sampling if "temperature" in teacher.accepts else replace(sampling, temperature=None)
 
 

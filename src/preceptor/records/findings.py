@@ -102,6 +102,8 @@ class Funnel:
     """What the judge of the filter `judge` said; None when it was not asked."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
     """The teacher's answers by the four parse outcomes; requests that failed have none."""
+    teacher: str = ""
+    """Who was asked, where several teachers write."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class Sample:
     """The filter that dropped it; empty when kept."""
     example: Example
     parent: Example
+    teacher: str = ""
+    """Who wrote it, where several teachers write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ class Arm:
     """Whether it is trained on the real items too."""
     shuffled: bool = False
     """Whether the labels of the generated examples changed places."""
+    teacher: str = ""
+    """Which of the recipe's further teachers wrote the generated examples; empty for the usual one."""
 
 
 @dataclass(frozen=True)

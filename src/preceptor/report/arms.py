@@ -52,16 +52,16 @@ def _sentence(summary: RunSummary, name: str, arm: Arm) -> str:
             f"The real items alone, repeated to the same number of steps: if {name} does as well as an arm with "
             "generated items, those added nothing but steps."
         )
-    twin = _twin(summary, name, use)
+    twin, by = _twin(summary, name, arm), _by(summary, arm)
     if arm.shuffled:
         joined = "" if arm.real else ", without the real items"
         return (
-            f"{_listed(use)} with the labels of the generated items permuted among them{joined}: if {name} does as "
+            f"{_listed(use)}{by} with the labels of the generated items permuted among them{joined}: if {name} does as "
             f"well as {twin}, the labels of the generated part carried nothing."
         )
     if not arm.real:
         return (
-            f"{_listed(use)} without the real items, in as many steps: if {name} does as well as {twin}, the real "
+            f"{_listed(use)}{by} without the real items, in as many steps: if {name} does as well as {twin}, the real "
             "items were not needed; if it does worse than none, they are what was learnt from."
         )
     if use == ("edit",):
@@ -76,7 +76,7 @@ def _sentence(summary: RunSummary, name: str, arm: Arm) -> str:
             f"The real items and {_listed(use).lower()}, for which no teacher of this run was asked: if {name} does as "
             f"well as {_teachers(summary)}, what the teacher wrote was not needed."
         )
-    return f"The real items and {_listed(use).lower()}."
+    return f"The real items and {_listed(use).lower()}{by}."
 
 
 _WORDS = {
@@ -92,10 +92,17 @@ def _listed(use: Sequence[str]) -> str:
     return " and ".join([words[0], *(word.lower() for word in words[1:])])
 
 
-def _twin(summary: RunSummary, name: str, use: Sequence[str]) -> str:
+def _by(summary: RunSummary, arm: Arm) -> str:
+    """Which teacher wrote an arm's examples, where there are several."""
+    if not any(other.teacher for other in summary.arms.values()) or not any(name in ASKING for name in arm.use):
+        return ""
+    return f" by the teacher {arm.teacher}" if arm.teacher else " by the usual teacher"
+
+
+def _twin(summary: RunSummary, name: str, arm: Arm) -> str:
     """The arm that differs from this one in nothing but what is controlled for."""
-    for other, arm in summary.arms.items():
-        if other != name and arm.use == use and arm.real and not arm.shuffled:
+    for other, one in summary.arms.items():
+        if other != name and (one.use, one.teacher) == (arm.use, arm.teacher) and one.real and not one.shuffled:
             return other
     return "the same arm with real items and its own labels"
 
@@ -106,11 +113,19 @@ def _teachers(summary: RunSummary) -> str:
 
 
 def teacher_note(summary: RunSummary, setting: str) -> str:
-    """What the teacher says itself to the validation items of a setting; empty where it was not asked."""
-    scores = [row.teacher for row in summary.rows if row.setting == setting and row.teacher is not None]
+    """What the teachers say themselves to the validation items of a setting; empty where none was asked."""
+    found = (row.teacher for row in summary.rows if row.setting == setting and row.teacher is not None)
+    scores = list({score.teacher: score for score in found}.values())
     if not scores:
         return ""
-    score = scores[0]  # one teacher writes for all arms
+    score = scores[0]
+    if len(scores) > 1:
+        each = "; ".join(f"{one.teacher} {teacher_words(one)} ({one.reading})" for one in scores)
+        return (
+            "The teachers themselves, which have learnt from none of this data, in accuracy on the validation part: "
+            f"{each}. Always answering {score.floor_label} gives {score.floor.value:.3f}. A teacher that does not know "
+            "the answers can hardly teach them by new pairs."
+        )
     return (
         f"The teacher itself, {score.teacher}, which has learnt from none of this data: accuracy "
         f"{teacher_words(score)} of the validation part ({score.reading}); always answering {score.floor_label} gives "

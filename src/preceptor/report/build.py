@@ -69,6 +69,7 @@ def render(summary: RunSummary) -> str:
         sweeps=sweep_views(summary.sweeps),
         sweep_pictures=sweep_pictures(summary.sweeps),
         spreads=spread_rows(summary.sweeps, summary.spreads),
+        several_teachers=len({row.teacher.teacher for row in summary.rows if row.teacher is not None}) > 1,
         several_settings=len(settings(summary)) > 1,
         outcomes=tuple(Outcome),
         samples_shown=SAMPLES_SHOWN,
@@ -234,11 +235,11 @@ def _ranked(reasons: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(((r, n) for r, n in reasons.items() if n), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _sample_groups(samples: Sequence[Sample]) -> dict[tuple[str, str], dict[str, list[SampleView]]]:
-    """Samples by setting and strategy, the kept ones first."""
-    groups: dict[tuple[str, str], dict[str, list[SampleView]]] = {}
+def _sample_groups(samples: Sequence[Sample]) -> dict[tuple[str, str, str], dict[str, list[SampleView]]]:
+    """Samples by setting, strategy and teacher, the kept ones first."""
+    groups: dict[tuple[str, str, str], dict[str, list[SampleView]]] = {}
     for sample in samples:
-        group = groups.setdefault((sample.setting, sample.strategy), {"kept": [], "dropped": []})
+        group = groups.setdefault((sample.setting, sample.strategy, sample.teacher), {"kept": [], "dropped": []})
         group["kept" if sample.verdict.kept else "dropped"].append(SampleView(sample, _fields(sample)))
     return groups
 

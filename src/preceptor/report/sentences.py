@@ -134,7 +134,8 @@ def _generated(summary: RunSummary) -> str:
     readable = sum(funnel.candidates for funnel in summary.funnels)
     kept = sum(funnel.kept for funnel in summary.funnels)
     unasked = any(funnel.strategy not in ASKING for funnel in summary.funnels)
-    what = "requests to the teacher, edits and published items" if unasked else "requests to the teacher"
+    teachers = "teachers" if len({funnel.teacher for funnel in summary.funnels if funnel.teacher}) > 1 else "teacher"
+    what = f"requests to the {teachers}" + (", edits and published items" if unasked else "")
     line = f"Of {asked:,} {what} {readable:,} gave an example, and {kept:,} passed the filters"
     if not kept:
         return f"{line}, so no arm with generated data was trained."

@@ -24,10 +24,14 @@ def as_table(rows: Sequence[Row], controls: Collection[str] = ()) -> str:
     """
     labels = list(rows[0].recall)
     gains = any(row.gain_accuracy is not None for row in rows)
-    asked = any(row.teacher is not None for row in rows)
+    teachers = {row.teacher.teacher for row in rows if row.teacher is not None}
+    asked, several = bool(teachers), len(teachers) > 1
     head = ["", "accuracy", "macro-F1", *(["gain in accuracy", "gain in macro-F1"] if gains else [])]
     head += [*(["teacher on validation"] if asked else []), *(f"recall {label}" for label in labels), "answers"]
-    lines = [head, *([_name(row, controls), *_cells(row, labels, gains=gains, asked=asked)] for row in rows)]
+    lines = [
+        head,
+        *([_name(row, controls), *_cells(row, labels, gains=gains, asked=asked, several=several)] for row in rows),
+    ]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(_aligned(line, widths) for line in lines)
 
@@ -40,13 +44,14 @@ def _name(row: Row, controls: Collection[str]) -> str:
     return f"{row.setting}: {row.student}, {row.arm_words}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool) -> list[str]:
+def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool, several: bool) -> list[str]:
     differences = [_estimate(row.gain_accuracy, "+"), _estimate(row.gain_macro_f1, "+")] if gains else []
     if row.gain_accuracy is None:
         differences = ["" for _ in differences]
     recall = [f"{row.recall[label]:.3f}" if label in row.recall else "" for label in labels]
     outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in row.outcomes.items() if count)
-    teacher = [teacher_words(row.teacher) if row.teacher is not None else ""] if asked else []
+    named = f"{row.teacher.teacher}: " if several and row.teacher is not None else ""
+    teacher = [f"{named}{teacher_words(row.teacher)}" if row.teacher is not None else ""] if asked else []
     return [_estimate(row.accuracy), _estimate(row.macro_f1), *differences, *teacher, *recall, row.missing or outcomes]
 
 

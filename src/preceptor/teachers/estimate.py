@@ -6,7 +6,7 @@ ledger, what it counted and how long it took replaces the assumptions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from preceptor.config import TeacherSettings
@@ -138,12 +138,39 @@ def sentences(made: Forecast, max_usd: float | None = None, max_tokens: int | No
         time = made.seconds
         lines.append(f"Time: about {clock(time.typical)} ({clock(time.low)} to {clock(time.high)})")
     lines.append("Measured on earlier answers in this run." if made.measured else "From sizes alone; nothing was sent.")
-    if max_usd is not None and made.usd is not None:
-        lines.append(f"Budget: ${max_usd:g}, {verdict(made.usd, max_usd)}")
+    return lines + _budget(made.usd, made.input_tokens, made.output_tokens, max_usd, max_tokens)
+
+
+def together(made: Sequence[Forecast], max_usd: float | None = None, max_tokens: int | None = None) -> list[str]:
+    """The forecasts of several teachers as one, for people: a budget holds over all of them. Nothing of one alone."""
+    made = [one for one in made if one.requests]
+    if len(made) < 2:
+        return []
+    known = [one.usd for one in made if one.usd is not None]
+    usd = _sum(known) if len(known) == len(made) else None
+    read, written = _sum([one.input_tokens for one in made]), _sum([one.output_tokens for one in made])
+    lines = [f"All {len(made)} together", f"Requests to send: {sum(one.requests for one in made):,}"]
+    lines += [f"Tokens read:    about {_whole(read)}", f"Tokens written: about {_whole(written)}"]
+    if usd is None:
+        lines.append("Money: unknown, because the price of one of them is.")
+    else:
+        lines.append(
+            f"Money: about ${usd.typical:.4f} (${usd.low:.4f} to ${usd.high:.4f})" if usd.high else "Money: none."
+        )
+    return lines + _budget(usd, read, written, max_usd, max_tokens)
+
+
+def _budget(usd: Range | None, read: Range, written: Range, max_usd: float | None, max_tokens: int | None) -> list[str]:
+    lines = []
+    if max_usd is not None and usd is not None:
+        lines.append(f"Budget: ${max_usd:g}, {verdict(usd, max_usd)}")
     if max_tokens is not None:
-        total = Range(*(r + w for r, w in zip(_ends(made.input_tokens), _ends(made.output_tokens), strict=True)))
-        lines.append(f"Budget: {max_tokens:,} tokens, {verdict(total, max_tokens)}")
+        lines.append(f"Budget: {max_tokens:,} tokens, {verdict(_sum([read, written]), max_tokens)}")
     return lines
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    return Range(*(sum(ends) for ends in zip(*map(_ends, ranges), strict=True)))
 
 
 def _money(made: Forecast) -> str:

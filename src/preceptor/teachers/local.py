@@ -97,6 +97,10 @@ class LocalTeacher:
             self._loaded = load_causal(self._settings.model)
         return self._loaded
 
+    def unload(self) -> None:
+        """Let go of the model."""
+        self._loaded = None
+
     def _write(self, loaded: Loaded, chunk: list[_Asked]) -> list[Answer]:
         import torch
 
