@@ -43,6 +43,17 @@ def test_the_figure_has_all_settings_of_both_methods() -> None:
     assert (best.name, best.accuracy, best.macro_f1) == ("BioGPT-Large, LoRA, alpha 256", 0.638, 0.391)
 
 
+def test_the_third_table_has_every_way_of_writing_by_both_teachers() -> None:
+    ways = {"none"} | {f"{way}-{teacher}" for way in ("rewrite", "new", "combined") for teacher in "ab"}
+    for scale in (None, "small"):
+        recipe = read("table3", scale)
+        assert set(recipe.arms) == ways
+        assert all((arm.teacher is None) == (not name.endswith("-b")) for name, arm in recipe.arms.items())
+        assert {name for figure in recipe.published for name in figure.beside} == {
+            f"{student.name}/{way}" for student in recipe.students for way in ways
+        }
+
+
 @pytest.mark.parametrize("name", ["table1", "table2", "figure1"])
 def test_the_small_scale_is_offline_and_keeps_its_results(name: str) -> None:
     recipe = read(name, "small")
@@ -55,7 +66,7 @@ def test_the_small_scale_is_offline_and_keeps_its_results(name: str) -> None:
 
 
 def test_settings_are_chosen_on_validation_items_except_for_the_picture() -> None:
-    for name in ("table1", "table2"):
+    for name in ("table1", "table2", "table3"):
         sweep = read(name).sweep
         assert sweep is not None
         assert (sweep.select, sweep.score) == ("validation", "selected")
