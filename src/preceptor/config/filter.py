@@ -67,7 +67,7 @@ class AgreementSettings(Section):
     """The `agreement` filter: somebody else answers each generated item from what a student would see."""
 
     labeller: Literal["teacher", "other", "student"] = "teacher"
-    """`teacher`: the one that wrote the data; `other`: the one of `[filter.agreement.teacher]`; `student`: a student
+    """`teacher`: the usual one, of `[teacher]`; `other`: the one of `[filter.agreement.teacher]`; `student`: a student
     of the recipe, trained on real items only and never on the item's own parent."""
     teacher: TeacherSettings | None = None
     """The other teacher. Its temperature and max_tokens are the ones below."""
