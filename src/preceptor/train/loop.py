@@ -23,6 +23,7 @@ from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
 from preceptor.train.checkpoints import Snapshot, random_record, random_tensors, restore_random
 from preceptor.train.memory import divided, is_out_of_memory, portions
+from preceptor.train.methods.projection import fold_projection
 from preceptor.train.optimiser import Optimiser
 from preceptor.train.parallel import Team, entire, like, shared, team
 from preceptor.train.rows import by_rows
@@ -117,6 +118,7 @@ def descend(
         finally:
             course.close()
         course.select()
+    fold_projection(student.model)
     student.model.eval()
     return course.fitted
 
