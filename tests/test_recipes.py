@@ -108,6 +108,7 @@ def test_strategyqa(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyP
     check_rows(summary, tmp_path)
 
 
+@pytest.mark.long
 def test_adapt_and_what_is_done_with_its_model(
     tmp_path: Path, data_root: Path, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

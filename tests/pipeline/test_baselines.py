@@ -295,6 +295,7 @@ def test_an_estimate_counts_what_baselines_ask(tmp_path: Path) -> None:
 # --- the real model ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_built_in_model_sees_the_shots(tmp_path: Path) -> None:
     given = check_recipe(
         {

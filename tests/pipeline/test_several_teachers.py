@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -61,11 +60,10 @@ class Named(ScriptedTeacher):
 
 
 @pytest.fixture(autouse=True)
-def named_teachers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label_teachers, "make_teacher", lambda settings, folder, say=None: Named(settings))
-        Named.asked.clear()
-        yield
+def named_teachers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By the fixture that the tests use too: a patch of another order of undoing would outlive them.
+    monkeypatch.setattr(label_teachers, "make_teacher", lambda settings, folder, say=None: Named(settings))
+    Named.asked.clear()
 
 
 def recipe(model: Path, **changes: Any) -> dict[str, Any]:

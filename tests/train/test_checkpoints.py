@@ -61,7 +61,10 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bits(
     assert len(expected["losses"]) == 9
 
 
-@pytest.mark.parametrize("step", random.Random(5).sample(range(1, 10), 3))
+DRAWN = random.Random(5).sample(range(1, 10), 3)
+
+
+@pytest.mark.parametrize("step", [*DRAWN[:2], pytest.param(DRAWN[2], marks=pytest.mark.long)])
 def test_it_does_so_from_one_kill_at_a_drawn_step(step: int, models: dict[str, Path], tmp_path: Path) -> None:
     where = ("preceptor.train.loop:Optimiser", "step", step)
     assert killed_trainings.start("tasks", models["tasks"], tmp_path / "whole") == 0
