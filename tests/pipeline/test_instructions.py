@@ -152,6 +152,7 @@ def test_from_seeds_to_the_matrix_and_never_twice(
     assert again.entries == summary.entries
 
 
+@pytest.mark.long
 def test_a_run_in_parts_comes_to_the_same_and_says_how_to_go_on(
     whole: InstructRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
