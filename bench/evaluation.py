@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from environments import DEFAULT, python_with
-from runners.eval_work import EvalJob, write_job
+from runners.apart import run_apart
+from runners.eval_work import EvalJob
 
 from preceptor.config import DataSettings
 from preceptor.data.base import Dataset
@@ -98,20 +98,10 @@ class Bench:
     def __init__(self, folder: Path, peers: bool, sizes: Sequence[str] = SIZES) -> None:
         self.folder, self.sizes = folder, sizes
         self.harness = python_with(HARNESS, DEFAULT) if peers else None
-        self.number = 0
 
     def run(self, runner: str, job: EvalJob, python: Path | None = None) -> dict[str, Any]:
         """One runner's result. Exits with its last words when it fails."""
-        self.number += 1
-        job_file, result = self.folder / f"{self.number}.job.json", self.folder / f"{self.number}.result.json"
-        write_job(job_file, job)
-        command = [str(python or sys.executable), "-m", f"runners.{runner}", str(job_file), str(result)]
-        environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-        environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{runner} failed:\n{done.stderr[-3000:]}")
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        found = run_apart(self.folder, runner, job, python, HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
         count = len(found["logprobs"])
         found["items_per_s"] = round(count / found["seconds"], 3)
         found["cpu_s_per_item"] = round(found["cpu_seconds"] / count, 4)

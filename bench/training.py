@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from environments import DEFAULT, python_with
-from runners.train_work import Job, write_job
+from runners.apart import run_apart
+from runners.train_work import Job
 
 from preceptor.config import DataSettings, TrainSettings
 from preceptor.data.base import Dataset, render_all
@@ -67,19 +67,10 @@ class Bench:
     def __init__(self, folder: Path, peers: bool) -> None:
         self.folder = folder
         self.trl = python_with(TRL, DEFAULT) if peers else None
-        self.number = 0
 
     def run(self, runner: str, job: Job, python: Path | None = None) -> dict[str, Any]:
         """One training's result. Exits with the runner's last words when it fails."""
-        self.number += 1
-        job_file, result = self.folder / f"{self.number}.job.json", self.folder / f"{self.number}.result.json"
-        write_job(job_file, job)
-        command = [str(python or sys.executable), "-m", f"runners.{runner}", str(job_file), str(result)]
-        environment = {**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{runner} failed:\n{done.stderr[-3000:]}")
-        found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
+        found = run_apart(self.folder, runner, job, python)
         found["tokens_per_s"] = round(found["tokens"] / found["seconds"], 1) if found.get("seconds") else None
         return found
 

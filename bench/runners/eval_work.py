@@ -6,16 +6,13 @@ peak memory, and the log-probability of every choice by item. Seconds are those 
 
 from __future__ import annotations
 
-import argparse
-import importlib.metadata
 import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runners.peak import peak_mib
+from runners.apart import work_off
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,6 @@ class EvalJob:
     """0: as the library chooses."""
 
 
-def write_job(path: Path, job: EvalJob) -> None:
-    """Write a job's file."""
-    path.write_text(json.dumps(asdict(job)), encoding="utf-8")
-
-
 def rows_of(job: EvalJob, part: str) -> list[dict[str, Any]]:
     """The task's items, `test` or `fewshot`."""
     lines = (Path(job.folder) / f"{job.task}.{part}.jsonl").read_text(encoding="utf-8").split("\n")
@@ -56,18 +48,5 @@ def labels_of(job: EvalJob) -> list[str] | None:
 
 
 def main(score: Callable[[EvalJob], dict[str, Any]], packages: list[str]) -> None:
-    """Read the job, score, write what `score` returns with the peak memory and the versions."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("job", type=Path)
-    parser.add_argument("result", type=Path)
-    given = parser.parse_args()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    job = EvalJob(**json.loads(given.job.read_text(encoding="utf-8")))
-    if job.threads:
-        import torch
-
-        torch.set_num_threads(job.threads)
-    found = score(job)
-    found["peak_mib"] = peak_mib()
-    found["versions"] = {name: importlib.metadata.version(name) for name in packages}
-    given.result.write_text(json.dumps(found), encoding="utf-8")
+    """Work a job off with `score`; `packages` are those whose versions are told."""
+    work_off(EvalJob, score, packages)

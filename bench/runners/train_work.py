@@ -6,17 +6,12 @@ writes one JSON file with tokens, seconds and peak memory. Seconds are those of 
 
 from __future__ import annotations
 
-import argparse
-import importlib.metadata
-import json
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from runners.peak import peak_mib
+from runners.apart import work_off
 
 
 @dataclass(frozen=True)
@@ -54,24 +49,6 @@ class Clock:
         self.ended = time.monotonic()
 
 
-def write_job(path: Path, job: Job) -> None:
-    """Write a job's file."""
-    path.write_text(json.dumps(asdict(job)), encoding="utf-8")
-
-
 def main(train: Callable[[Job], dict[str, Any]], packages: list[str]) -> None:
-    """Read the job, train, write what `train` returns with the peak memory and the versions."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("job", type=Path)
-    parser.add_argument("result", type=Path)
-    given = parser.parse_args()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    job = Job(**json.loads(given.job.read_text(encoding="utf-8")))
-    if job.threads:
-        import torch
-
-        torch.set_num_threads(job.threads)
-    found = train(job)
-    found["peak_mib"] = peak_mib()
-    found["versions"] = {name: importlib.metadata.version(name) for name in packages}
-    given.result.write_text(json.dumps(found), encoding="utf-8")
+    """Work a job off with `train`; `packages` are those whose versions are told."""
+    work_off(Job, train, packages)

@@ -1,13 +1,28 @@
-"""Where a model's layers are, by architecture-independent means: for training only the last of them."""
+"""Where a model's layers are, by architecture-independent means, and which attention they compute for a while."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from preceptor.errors import RecipeError
+
+
+@contextlib.contextmanager
+def using_attention(base: Any, name: str, *, where: bool = True) -> Iterator[None]:
+    """Let a model compute attention as transformers knows it by `name`, for as long as the context lasts."""
+    usual = base.config._attn_implementation
+    if where:
+        base.set_attn_implementation(name)
+    try:
+        yield
+    finally:
+        if where:
+            base.set_attn_implementation(usual)
 
 
 def layers_of(model: Any) -> tuple[str, nn.ModuleList]:

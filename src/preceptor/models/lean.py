@@ -26,6 +26,8 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from preceptor.models.layers import using_attention
+
 ATTENTION = "preceptor_rows"
 """Name under which transformers knows `attention`."""
 PLAIN_ATTENTION = frozenset({"bert", "biogpt", "gpt2", "llama", "mistral", "qwen2", "qwen3"})
@@ -176,16 +178,10 @@ AttentionMaskInterface.register(ATTENTION, eager_mask)
 @contextlib.contextmanager
 def lean_training(model: Any, base: Any) -> Iterator[None]:
     """Lean layers in `model`, the base model `base` or a peft model around it; on a CPU lean attention, too."""
-    usual = base.config._attn_implementation
-    rows = base.device.type == "cpu" and usual == "sdpa" and base.config.model_type in PLAIN_ATTENTION
-    with lean(model):
-        if rows:
-            base.set_attn_implementation(ATTENTION)
-        try:
-            yield
-        finally:
-            if rows:
-                base.set_attn_implementation(usual)
+    stock = base.device.type == "cpu" and base.config._attn_implementation == "sdpa"
+    rows = stock and base.config.model_type in PLAIN_ATTENTION
+    with lean(model), using_attention(base, ATTENTION, where=rows):
+        yield
 
 
 @contextlib.contextmanager

@@ -11,8 +11,7 @@ arXiv 2305.09781). In float32 the sums equal those of a row for each option; onl
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, DynamicCach
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.masking_utils import eager_mask
 
-from preceptor.models.layers import layers_of
+from preceptor.models.layers import layers_of, using_attention
 from preceptor.models.load import Loaded
 from preceptor.models.score import batch_tokens, by_length, logits_of, pad
 
@@ -138,20 +137,6 @@ AttentionInterface.register(GROUPED, grouped_attention)
 AttentionMaskInterface.register(GROUPED, eager_mask)
 
 
-@contextlib.contextmanager
-def _grouped(base: Any) -> Iterator[None]:
-    """Use it where it is quicker, for passes that bring a mask of their own."""
-    usual = base.config._attn_implementation
-    quicker = base.device.type == "cpu" and usual == "sdpa"
-    if quicker:
-        base.set_attn_implementation(GROUPED)
-    try:
-        yield
-    finally:
-        if quicker:
-            base.set_attn_implementation(usual)
-
-
 class _Behind(DynamicLayer):
     """A layer's keys and values of the shared beginning, which stand before those of any rows; keeps nothing new."""
 
@@ -194,7 +179,10 @@ def shared_logprobs(
     rows = [[*prompt[common:], *tree.tokens] for prompt, tree in zip(prompts, trees, strict=True)]
     found: list[list[float]] = [[] for _ in prompts]
     batches = by_length([len(row) for row in rows], batch_tokens(loaded.device))
-    with _grouped(loaded.model):
+    base = loaded.model
+    # Quicker for passes that bring a mask of their own.
+    quicker = base.device.type == "cpu" and base.config._attn_implementation == "sdpa"
+    with using_attention(base, GROUPED, where=quicker):
         for batch in batches:
             starts = [len(prompts[i]) - common for i in batch]
             chosen = [trees[i] for i in batch]
