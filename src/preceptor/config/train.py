@@ -230,3 +230,8 @@ class EvaluateSettings(Section):
     """Ask the teacher that writes data validation items too: what it knows itself stands beside each arm's gain."""
     teacher_items: int = Field(50, ge=1)
     """So many of them at most, the same that a labeller is checked on."""
+
+    def deciding(self) -> dict[str, Any]:
+        """The keys that can change a student's prediction: batch size, resampling and what a teacher says cannot."""
+        without = {"batch_size", "resamples", "interval_seed", "teacher", "teacher_items"}
+        return self.model_dump(mode="json", exclude=without)

@@ -135,7 +135,7 @@ def _reader(state: Run, cell: BaselineCell) -> dict[str, Any]:
     like = state.recipe.reading_of(settings)
     asked: dict[str, Any] = {"read": read.read}
     if read.read == "generation":
-        asked = read.model_dump(mode="json", exclude={"batch_size", "resamples", "interval_seed"})
+        asked = read.deciding()
         asked |= {"seed": state.recipe.seeds[0]} if read.decoding == "beam-sample" else {}
     kept = {"max_length": like.max_length, "dtype": like.dtype}
     return {"model": settings.model, **made_by(settings.model), **kept, "settings": asked}

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from preceptor.config import StudentSettings, TrainSettings
 from preceptor.pipeline.accompany import accompany
@@ -145,19 +145,12 @@ def updates(items: int, steps: int) -> str:
     )
 
 
-def reading_of(state: Run) -> dict[str, Any]:
-    """The keys of `[evaluate]` that can change a student's prediction."""
-    # Batch size, resampling and what the teacher says cannot.
-    without = {"batch_size", "resamples", "interval_seed", "teacher", "teacher_items"}
-    return state.recipe.evaluate.model_dump(mode="json", exclude=without)
-
-
 def evaluate_stage(state: Run, cell: Cell) -> Stage:
     """Where a cell's predictions lie, and what they depend on."""
     inputs = {
         "trained": train_stage(state, cell).identity,
         "test": fingerprint(state.datasets[cell.setting].test),
-        "settings": reading_of(state),
+        "settings": state.recipe.evaluate.deciding(),
     }
     return Stage(cell.place(state.folder / "evaluate"), identity(VERSIONS["evaluate"], inputs))
 

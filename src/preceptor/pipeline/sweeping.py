@@ -24,7 +24,7 @@ from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorEr
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
 from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
-from preceptor.pipeline.label_cells import FIT, Cell, evaluate, finished, reading_of, reopened, train, train_stage
+from preceptor.pipeline.label_cells import FIT, Cell, evaluate, finished, reopened, train, train_stage
 from preceptor.pipeline.label_run import Run
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint
@@ -236,7 +236,7 @@ def choosing_stage(run: Run, cell: Cell) -> Stage:
     inputs = {
         "trained": train_stage(run, cell).identity,
         "items": fingerprint(run.datasets[cell.setting].validation),
-        "settings": reading_of(run),
+        "settings": run.recipe.evaluate.deciding(),
     }
     return Stage(cell.place(run.root / PLACE / "choosing"), identity(VERSION, inputs))
 
