@@ -20,10 +20,12 @@ from preceptor.train.methods import attach
 ROWS = ([5, 9, 12, 7, 30, 11, 22], [8, 6, 21], [5, 9, 12, 40, 41])
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several blocks of queries even in the short rows of these tests."""
-    monkeypatch.setattr(module, "BLOCK", 3)
+@pytest.fixture(autouse=True, params=[3, 128], ids=["blocks", "rows-together"])
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several blocks of queries even in the short rows of these tests, and whole rows, two at a time."""
+    monkeypatch.setattr(module, "BLOCK", request.param)
+    length = max(map(len, ROWS))
+    monkeypatch.setattr(module, "SCORES", 2 * 4 * length * (length + 4))
 
 
 def opened(folder: Path, kind: str, **keys: Any) -> Student:

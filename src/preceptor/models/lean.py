@@ -7,7 +7,7 @@ gradient needs and computes the rest again:
     LoRA           y = x W' + s (x A') B', added into the product instead of beside it      Hu et al. 2021
     RMS norm       y = w x / sqrt(mean(x^2) + e), keeps x and one number a row                Zhang and Sennrich 2019
     gated MLP      h = silu(g) u, keeps g and u
-    attention      softmax(q k' / sqrt(d)) v row by row of the batch, keeps q, k and v        after Dao et al. 2022
+    attention      softmax(q k' / sqrt(d)) v in parts, keeps q, k and v                       after Dao et al. 2022
 
 `lean_training` puts them into a model for the time of a training; saved weights and all other uses are those of the
 stock model. Modules that are not recognised stay as they are.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ PLAIN_ATTENTION = frozenset({"bert", "biogpt", "gpt2", "llama", "mistral", "qwen
 """Architectures whose attention is scores, mask, softmax and values, and nothing more (no cap, no sinks)."""
 BLOCK = 128
 """Queries of one row that go through attention together."""
+SCORES = 400_000
+"""Scores of several short rows that are computed together: as many as stay in the processor's cache."""
 
 
 class _Lora(torch.autograd.Function):
@@ -100,57 +103,87 @@ class _Gated(torch.autograd.Function):
 class _Attention(torch.autograd.Function):
     """query [B, H, T, d]; key, value [B, G, S, d], H a multiple of G; mask additive [B or 1, 1, T, S] -> [B, H, T, d].
 
-    Each row of the batch, and of it each block of queries, goes through by itself: the scores fit into the processor's
-    cache, none are kept, and under causal attention a block never sees the keys that come after it.
+    Long rows of the batch go through one by one, and of each a block of queries at a time; short ones several together.
+    So the scores fit into the processor's cache, none are kept, and under causal attention a block never sees the keys
+    that come after it.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Any, key: Any, value: Any, mask: Any, scale: float, causal: bool) -> Any:
-        out = torch.empty_like(query)
-        for row, start, stop, seen in _blocks(query, key, causal):
-            shares = _shares(query[row, :, start:stop], key[row, :, :seen], _part(mask, row, start, stop, seen), scale)
-            out[row, :, start:stop] = (shares @ value[row, :, :seen]).view(-1, stop - start, query.shape[-1])
-        ctx.save_for_backward(query, key, value, mask)
+        asked = torch.mul(query, scale, out=torch.empty(query.shape, dtype=query.dtype))
+        key, value = key.contiguous(), value.contiguous()
+        out = torch.empty_like(asked)
+        for part in _blocks(asked, key, causal):
+            shares = part.shares(part.queries(asked), part.keys(key), mask)
+            part.of_queries(out).copy_((shares @ part.keys(value)).view(part.shape))
+        ctx.save_for_backward(asked, key, value, mask)
         ctx.scale, ctx.causal = scale, causal
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        query, key, value, mask = ctx.saved_tensors
-        of_query, of_key, of_value = torch.empty_like(query), torch.zeros_like(key), torch.zeros_like(value)
-        groups, width = key.shape[1], key.shape[-1]
-        for row, start, stop, seen in _blocks(query, key, ctx.causal):
-            asked, known = query[row, :, start:stop], key[row, :, :seen]
-            shares = _shares(asked, known, _part(mask, row, start, stop, seen), ctx.scale)
-            gradient = gradients[0][row, :, start:stop].reshape(groups, -1, width)
-            of_value[row, :, :seen] += shares.mT @ gradient
-            of_shares = gradient @ value[row, :, :seen].mT
-            of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype).mul_(ctx.scale)
-            of_query[row, :, start:stop] = (of_scores @ known).view(-1, stop - start, width)
-            of_key[row, :, :seen] += of_scores.mT @ asked.reshape(groups, -1, width)
-        return of_query, of_key, of_value, None, None, None
+        asked, key, value, mask = ctx.saved_tensors
+        of_query, of_key, of_value = torch.empty_like(asked), torch.zeros_like(key), torch.zeros_like(value)
+        for part in _blocks(asked, key, ctx.causal):
+            queries, keys = part.queries(asked), part.keys(key)
+            shares = part.shares(queries, keys, mask)
+            gradient = part.queries(gradients[0])
+            part.add_to_keys(of_value, shares.mT @ gradient)
+            of_shares = gradient @ part.keys(value).mT
+            of_scores = torch.ops.aten._softmax_backward_data(of_shares, shares, -1, shares.dtype)
+            part.of_queries(of_query).copy_((of_scores @ keys).view(part.shape))
+            part.add_to_keys(of_key, of_scores.mT @ queries)
+        return of_query.mul_(ctx.scale), of_key, of_value, None, None, None
 
 
-def _blocks(query: torch.Tensor, key: torch.Tensor, causal: bool) -> Iterator[tuple[int, int, int, int]]:
-    """Row, first and last query of a block, and how many keys it sees; keys before the first query are a prefix."""
-    rows, _, asked, _ = query.shape
-    known = key.shape[2]
-    for row in range(rows):
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some rows of a batch, some of their queries, and the keys that these see."""
+
+    rows: slice
+    asking: slice
+    seen: int
+    groups: int
+    """Groups of heads that share their keys."""
+    shape: tuple[int, int, int, int]
+    """Rows, heads, queries and width."""
+
+    def of_queries(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[B, H, T, d] -> a view [rows, H, t, d]."""
+        return tensor[self.rows, :, self.asking]
+
+    def queries(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[B, H, T, d] -> [rows * G, H/G * t, d]: heads of a group one after the other."""
+        return self.of_queries(tensor).reshape(self.shape[0] * self.groups, -1, self.shape[-1])
+
+    def keys(self, tensor: torch.Tensor) -> torch.Tensor:
+        """[B, G, S, d] -> [rows * G, s, d]."""
+        return tensor[self.rows, :, : self.seen].reshape(-1, self.seen, self.shape[-1])
+
+    def add_to_keys(self, tensor: torch.Tensor, found: torch.Tensor) -> None:
+        """Add [rows * G, s, d] into [B, G, S, d]."""
+        tensor[self.rows, :, : self.seen] += found.view(-1, self.groups, self.seen, self.shape[-1])
+
+    def shares(self, queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Softmax of the scores, [rows * G, H/G * t, s]; mask [B or 1, 1, T, S]."""
+        scores = queries @ keys.mT
+        if mask is not None:
+            rows = self.rows if len(mask) > 1 else slice(None)
+            scores.view(*self.shape[:3], self.seen).add_(mask[rows, :, self.asking, : self.seen])
+        return functional.softmax(scores, dim=-1)
+
+
+def _blocks(query: torch.Tensor, key: torch.Tensor, causal: bool) -> Iterator[_Block]:
+    """The parts of a batch that go through attention together; keys before the first query are a prefix."""
+    rows, heads, asked, width = query.shape
+    groups, known = key.shape[1:3]
+    together = max(1, SCORES // (heads * asked * known)) if asked <= BLOCK else 1
+    for row in range(0, rows, together):
+        some = slice(row, min(row + together, rows))
         for start in range(0, asked, BLOCK):
             stop = min(start + BLOCK, asked)
-            yield row, start, stop, known - asked + stop if causal else known
-
-
-def _part(mask: torch.Tensor | None, row: int, start: int, stop: int, seen: int) -> torch.Tensor | None:
-    return None if mask is None else mask[row if len(mask) > 1 else 0, 0, start:stop, :seen]
-
-
-def _shares(query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None, scale: float) -> torch.Tensor:
-    """Softmax of the scores of a block: query [H, t, d], key [G, s, d] -> [G, H/G * t, s]. A group shares its keys."""
-    scores = (query.reshape(len(key), -1, query.shape[-1]) @ key.mT).mul_(scale)
-    if mask is not None:
-        scores.view(len(query), -1, key.shape[1]).add_(mask)
-    return functional.softmax(scores, dim=-1)
+            seen = known - asked + stop if causal else known
+            yield _Block(some, slice(start, stop), seen, groups, (some.stop - row, heads, stop - start, width))
 
 
 def attention(
