@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from preceptor.config.augment import ASKING, STRATEGIES
 from preceptor.config.base import Name, Section, Seed
+
+if TYPE_CHECKING:
+    from preceptor.config.train import StudentSettings
 
 BASELINE = "none"
 """The arm of the real data alone, to which the others are compared."""
@@ -25,6 +28,12 @@ class ArmSettings(Section):
     """Of the permutation; every training seed has one of its own."""
     teacher: Name | None = None
     """Which of `[teachers]` wrote its examples. None: the one of `[teacher]`."""
+    settings: tuple[Name, ...] = ()
+    """Data settings in which it is trained; empty: all of them."""
+
+    def belongs_to(self, setting: str) -> bool:
+        """Whether it is trained in a data setting."""
+        return not self.settings or setting in self.settings
 
     @property
     def makes(self) -> tuple[str, ...]:
@@ -58,7 +67,8 @@ def _long(key: str, arm: Any) -> Any:
         return arm
     if not isinstance(arm, list | tuple | Mapping):
         raise ValueError(
-            f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels, seed and teacher"
+            f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels, seed, teacher and "
+            "settings"
         )
     long = dict(arm) if isinstance(arm, Mapping) else {"use": arm}
     use = long.get("use", ())
@@ -94,6 +104,30 @@ def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) 
         raise ValueError("arms.none is the real data alone, to which the others are compared: give it no strategies")
     if "untrained" in arms:
         raise ValueError("arms.untrained: this name means the student as it came; choose another")
+
+
+def check_places(arms: Mapping[str, ArmSettings], known: Sequence[str], students: Sequence[StudentSettings]) -> None:
+    """Raise `ValueError` for arms in settings that there are not, and for settings whose students no arm trains.
+
+    `known` are the settings of `[data]`. An arm that no student would be trained in is refused too.
+    """
+    for name, arm in arms.items():
+        if unknown := [setting for setting in arm.settings if setting not in known]:
+            raise ValueError(f"arms.{name}.settings: {unknown[0]!r} is not in data.settings = {list(known)}")
+        if students and not any(meet(arm.settings, student.settings) for student in students):
+            raise ValueError(f"arms.{name}.settings = {list(arm.settings)}: no student is trained there")
+    for setting in known:
+        trained = any(not student.settings or setting in student.settings for student in students)
+        if trained and not any(arm.belongs_to(setting) for arm in arms.values()):
+            raise ValueError(
+                f"arms: no arm is trained in the setting {setting!r}: name it in the key settings of one, or take it "
+                "out of data.settings"
+            )
+
+
+def meet(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether two keys `settings`, of which an empty one means all, have a setting in common."""
+    return not one or not other or bool(set(one) & set(other))
 
 
 def _check_teacher(name: str, arm: ArmSettings, teacher: str, teachers: Collection[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from preceptor.config.arms import ArmSettings, check_arms, long_forms, strategy_of, written_by
+from preceptor.config.arms import ArmSettings, check_arms, check_places, long_forms, strategy_of, written_by
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
@@ -84,6 +84,7 @@ class Recipe(Section):
                 self.labelling_student(setting)
         self._check_names("students", self.students)
         self._check_names("baselines", self.baselines)
+        check_places(self.arms, self.data.settings, self.students)
         for student in self.students:
             self.training_of(student)
         if self.baselines and (taken := next((arm for arm in self.arms if re.fullmatch(r"\d+-shot", arm)), None)):
@@ -124,6 +125,17 @@ class Recipe(Section):
         made = {one for arm in self.arms.values() for one in arm.makes}
         names = [written_by(strategy, teacher) for strategy in STRATEGIES for teacher in ("", *self.teachers)]
         return tuple(one for one in dict.fromkeys(names) if one in made)
+
+    def arms_in(self, setting: str) -> tuple[str, ...]:
+        """The arms that are trained in a data setting, in the recipe's order."""
+        return tuple(name for name, arm in self.arms.items() if arm.belongs_to(setting))
+
+    def strategies_in(self, setting: str) -> tuple[str, ...]:
+        """Those of `strategies` whose examples some student is trained on in a data setting."""
+        if not any(not student.settings or setting in student.settings for student in self.students):
+            return ()
+        made = {one for name in self.arms_in(setting) for one in self.arms[name].makes}
+        return tuple(one for one in self.strategies if one in made)
 
     @property
     def asking(self) -> tuple[str, ...]:

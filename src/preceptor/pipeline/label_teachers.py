@@ -38,9 +38,9 @@ class Writer:
         """The name of a folder with what this teacher did."""
         return f"{what}@{self.name}" if self.name else what
 
-    def strategies(self, recipe: Recipe) -> list[str]:
-        """What it is asked for, by strategy."""
-        found = [strategy_of(made) for made in recipe.asking]
+    def strategies(self, recipe: Recipe, setting: str) -> list[str]:
+        """What it is asked for in a data setting, by strategy."""
+        found = [strategy_of(made) for made in recipe.strategies_in(setting) if made in recipe.asking]
         return [strategy for strategy, name in found if name == self.name]
 
     def makes(self, strategy: str) -> str:

@@ -158,11 +158,11 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
 def _asked_of(writer: Writer, recipe: Recipe, datasets: Mapping[str, Dataset]) -> list[Request]:
     """What a teacher is asked for the arms, and to know what it knows itself."""
     found: list[Request] = []
-    for dataset in datasets.values():
-        for name in writer.strategies(recipe):
+    for setting, dataset in datasets.items():
+        for name in (strategies := writer.strategies(recipe, setting)):
             strategy, structured = make_strategy(name, dataset.task, recipe.augment), "schema" in writer.teacher.accepts
             sampling = writer.settings.sampling()
             found += make_requests(strategy, dataset.train, sampling, recipe.augment.draws, structured=structured)
-        if recipe.teacher_scored and writer.name in recipe.writers:
+        if recipe.teacher_scored and strategies:
             found += requests_for(recipe, dataset, writer.teacher, writer.settings)
     return found
