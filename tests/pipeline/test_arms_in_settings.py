@@ -12,6 +12,7 @@ from preceptor.config.published import row_names
 from preceptor.errors import RecipeError
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import compare_runs
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.pipeline.label_run import Run
 from preceptor.pipeline.sweeping import open_sweep
 from preceptor.progress import Progress
@@ -113,7 +114,7 @@ def test_an_arm_of_one_setting_is_no_gap_in_the_other(done: Done) -> None:
 
 def test_an_estimate_counts_what_the_arms_of_each_setting_ask(done: Done, tmp_path: Path) -> None:
     summary, _, raw = done
-    said = pipeline.estimate(check_recipe(raw, "test"), folder=tmp_path, base=tmp_path)
+    said = estimate(check_recipe(raw, "test"), folder=tmp_path, base=tmp_path)
     assert asked(said)[:2] == [spend.calls for spend in summary.spend.values()]
 
 

@@ -19,8 +19,8 @@ from preceptor.data.shots import Room, Shots, draw_shots, text_prompts
 from preceptor.errors import BudgetError, TeacherError
 from preceptor.models.answers import label_logprobs
 from preceptor.models.student import Student, open_student
-from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import Chosen, compare_runs
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.records import Completion, Request
 from preceptor.report.table import as_table
 from preceptor.store.stages import MARK, read_json
@@ -284,7 +284,7 @@ def test_an_estimate_counts_what_baselines_ask(tmp_path: Path) -> None:
     given = checked(
         {"name": "t", "teacher": True, "shots": [0, 2]}, {"name": "o", "teacher": {"kind": "scripted"}, "shots": [1]}
     )
-    said = pipeline.estimate(given, folder=tmp_path, base=tmp_path)
+    said = estimate(given, folder=tmp_path, base=tmp_path)
     assert [line for line in said if line.startswith("Requests")] == [
         "Requests to send: 24 (0 more are answered already)",
         "Requests to send: 12 (0 more are answered already)",

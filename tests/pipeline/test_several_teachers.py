@@ -14,6 +14,7 @@ from preceptor.config import TeacherSettings, check_recipe
 from preceptor.errors import BudgetError, RecipeError, TeacherError
 from preceptor.pipeline import label_teachers
 from preceptor.pipeline import labels as pipeline
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.progress import Progress
 from preceptor.records import Example, Request, RunSummary
 from preceptor.store.stages import MARK, read_json
@@ -278,7 +279,7 @@ def test_the_budget_holds_over_all_teachers(
 
 def test_an_estimate_counts_every_teacher_and_all_together(tmp_path: Path, demo_models: dict[str, Path]) -> None:
     checked = check_recipe(recipe(demo_models["bert"], budget={"max_tokens": 10}), "test")
-    said = pipeline.estimate(checked, folder=tmp_path, base=tmp_path)
+    said = estimate(checked, folder=tmp_path, base=tmp_path)
     counts = [line.partition(" (")[0] for line in said if line.startswith("Requests")]
     one = int(counts[0].rpartition(" ")[2])
     assert one > 36
@@ -286,9 +287,7 @@ def test_an_estimate_counts_every_teacher_and_all_together(tmp_path: Path, demo_
     assert said.index("Of [teachers.other]") < said.index("All 2 together")
     assert said[-1] == "Budget: 10 tokens, which will end the run early."
     alone = {name: arm for name, arm in ARMS.items() if not name.endswith("-a")}
-    said = pipeline.estimate(
-        check_recipe(recipe(demo_models["bert"], arms=alone), "test"), folder=tmp_path, base=tmp_path
-    )
+    said = estimate(check_recipe(recipe(demo_models["bert"], arms=alone), "test"), folder=tmp_path, base=tmp_path)
     assert [line.partition(" (")[0] for line in said if line.startswith("Requests")] == [f"Requests to send: {one}"]
     assert said[0] == "Of [teachers.other]"
 
