@@ -130,10 +130,16 @@ def meet(one: Collection[str], other: Collection[str]) -> bool:
     return not one or not other or bool(set(one) & set(other))
 
 
+def known_teachers(teachers: Collection[str]) -> str:
+    """The names in `[teachers]`, for the end of a sentence."""
+    if not teachers:
+        return "the recipe has no table [teachers.NAME]"
+    return f"there {'is only' if len(teachers) == 1 else 'are'} {', '.join(teachers)}"
+
+
 def _check_teacher(name: str, arm: ArmSettings, teacher: str, teachers: Collection[str]) -> None:
     if teacher not in teachers:
-        known = f"there is only {', '.join(teachers)}" if teachers else "the recipe has no table [teachers.NAME]"
-        raise ValueError(f"arms.{name}.teacher: there is no teacher {teacher!r}; {known}")
+        raise ValueError(f"arms.{name}.teacher: there is no teacher {teacher!r}; {known_teachers(teachers)}")
     if not set(arm.use) & set(ASKING):
         raise ValueError(
             f"arms.{name}.teacher = {teacher!r}, but none of its strategies asks a teacher: {' and '.join(ASKING)} do"
