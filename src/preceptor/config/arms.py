@@ -79,10 +79,13 @@ def _long(key: str, arm: Any) -> Any:
     return long
 
 
-def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) -> None:
+def check_arms(
+    arms: Mapping[str, ArmSettings], teachers: Collection[str] = (), answering: Collection[str] = ()
+) -> None:
     """Raise `ValueError` for arms that cannot be trained or do not mean what they say.
 
-    `teachers` are the names in `[teachers]`. One that no arm names is refused: it is taken for an arm that forgot to.
+    `teachers` are the names in `[teachers]`, `answering` those that baselines name. One that neither an arm nor a
+    baseline names is refused: it is taken for an arm that forgot to.
     """
     if not arms:
         raise ValueError("arms: at least one arm is needed")
@@ -98,8 +101,11 @@ def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) 
             )
         if arm.teacher is not None:
             _check_teacher(name, arm, arm.teacher, teachers)
-    if unused := [name for name in teachers if all(arm.teacher != name for arm in arms.values())]:
-        raise ValueError(f"teachers.{unused[0]} writes for no arm: name it in an arm's key teacher, or leave it out")
+    named = {*answering, *(arm.teacher for arm in arms.values())}
+    if unused := [name for name in teachers if name not in named]:
+        raise ValueError(
+            f"teachers.{unused[0]} writes for no arm: name it in an arm's key teacher or a baseline's, or leave it out"
+        )
     if BASELINE in arms and arms[BASELINE].use:
         raise ValueError("arms.none is the real data alone, to which the others are compared: give it no strategies")
     if "untrained" in arms:

@@ -8,7 +8,15 @@ from typing import Any, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from preceptor.config.arms import ArmSettings, check_arms, check_places, long_forms, strategy_of, written_by
+from preceptor.config.arms import (
+    ArmSettings,
+    check_arms,
+    check_places,
+    known_teachers,
+    long_forms,
+    strategy_of,
+    written_by,
+)
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
@@ -40,7 +48,8 @@ class Recipe(Section):
     teacher: TeacherSettings = TeacherSettings()
     """The usual one: it writes for the arms that name none, and reads for filters that have no teacher of their own."""
     teachers: dict[Name, TeacherSettings] = {}
-    """Further ones, each with the keys of `[teacher]`, for arms that name them. One that no arm names is refused."""
+    """Further ones, each with the keys of `[teacher]`, for arms and baselines that name them. One that none of them
+    names is refused."""
     budget: BudgetSettings = BudgetSettings()
     arms: dict[Name, ArmSettings] = {"none": ArmSettings(), "rewrite": ArmSettings(use=("rewrite",))}
     """What each arm is trained on. A list of strategies is short for a table with `use`. All arms get equal optimiser
@@ -77,7 +86,13 @@ class Recipe(Section):
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
-        check_arms(self.arms, self.teachers)
+        check_arms(self.arms, self.teachers, {baseline.named for baseline in self.baselines})
+        for baseline in self.baselines:
+            if baseline.named and baseline.named not in self.teachers:
+                raise ValueError(
+                    f"baselines.{baseline.name}.teacher: there is no teacher {baseline.named!r}; "
+                    f"{known_teachers(self.teachers)}"
+                )
         self._check_published()
         if self.filter.labelling_student:
             for setting in self.data.settings or ("",):

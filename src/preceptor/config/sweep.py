@@ -120,6 +120,10 @@ def check_sweep(recipe: Recipe, sweep: SweepSettings) -> None:
     if not any(sweep.axes_of(name) for name in names):
         raise ValueError('sweep.axes: give at least one axis, e.g. "train.alpha" = [16, 32, 64]')
     points = points_of(recipe)
+    for key in dict.fromkeys(key for point in points for key in point.values):
+        table, name, *_ = _path(recipe, key)
+        if table == "teachers" and all(arm.teacher != name for arm in recipe.arms.values()):
+            raise ValueError(f"sweep: {key!r} changes nothing that is trained on: teachers.{name} writes for no arm")
     # One name may stand for several entries of a student, with other values in other settings.
     taken = [*dict.fromkeys(names), *dict.fromkeys((point.student.name, point.base.name) for point in points)]
     plain = [one if isinstance(one, str) else one[0] for one in taken]

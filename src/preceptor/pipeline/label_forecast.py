@@ -47,16 +47,14 @@ def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
     written = {name: _asked(_table(name), name, terms, folder) for name, terms in _writing(recipe).items()}
     for one in written.values():
         one.add(_requests(one.writer, recipe, state.datasets))
-    read = _asked_by_baselines(state, written[""])
+    read = _asked_by_baselines(state, written)
     swept = _asked_by_points(state, written)
-    # A usual teacher that writes for no arm is named only where nobody else writes.
-    usual_writes = not recipe.writers or "" in recipe.writers
+    # One that is asked nothing is named only where nobody is asked anything.
+    parts = [one for one in (*written.values(), *swept, *read) if one.requests] or [written[""]]
     lines, forecasts = list[str](), list[Forecast]()
     budget, existing = recipe.budget, folder / "ledger.sqlite"
     with Ledger(existing if existing.exists() else ":memory:") as ledger:
-        for one in [*written.values(), *swept, *read]:
-            if not one.requests and (one.title or not usual_writes):
-                continue
+        for one in parts:
             terms = one.writer.settings
             made = forecast(one.writer.teacher, one.requests.values(), ledger, terms, price_of(terms))
             forecasts.append(made)
@@ -92,16 +90,21 @@ def _requests(writer: Writer, recipe: Recipe, datasets: Mapping[str, Dataset]) -
     return found
 
 
-def _asked_by_baselines(state: Run, usual: _Asked) -> list[_Asked]:
-    """What baselines ask teachers of their own; what they ask the usual one is added to `usual`."""
+def _asked_by_baselines(state: Run, written: dict[str, _Asked]) -> list[_Asked]:
+    """What baselines ask teachers of their own; what they ask the recipe's is added to `written`."""
     found = []
     for cell in baseline_cells(state):
-        if cell.settings.teacher is True:
-            usual.add(requests_of(state, cell, usual.writer.teacher, fit=False)[0])
-        elif cell.settings.teacher is not None:
-            other = _asked(f"Baseline {cell.words}", "", terms_of(state, cell), state.folder)
-            other.add(requests_of(state, cell, other.writer.teacher, fit=False)[0])
-            found.append(other)
+        settings, name = cell.settings, cell.settings.named
+        if settings.teacher is None:
+            continue
+        if name and name not in written:
+            written[name] = _asked(_table(name), name, terms_of(state, cell), state.folder)
+        if name or settings.teacher is True:
+            asked = written[name]
+        else:
+            asked = _asked(f"Baseline {cell.words}", "", terms_of(state, cell), state.folder)
+            found.append(asked)
+        asked.add(requests_of(state, cell, asked.writer.teacher, fit=False)[0])
     return found
 
 
