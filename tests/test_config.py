@@ -522,6 +522,32 @@ def test_axes_without_quotes_are_the_same_and_a_student_of_its_own_replaces_the_
     assert not any(point.apart for point in points)
 
 
+def test_a_key_of_a_further_teacher_is_swept_whatever_its_name() -> None:
+    text = """
+[axes]
+teachers.gpt-4.temperature = [0.2, 0.9]
+"teachers.gpt-4.1.max_tokens" = [8]
+"teacher.temperature" = [0.5]
+[students]
+prefix = {}
+"""
+    raw = swept(**tomllib.loads(text))
+    raw["teachers"] = {"gpt-4": {}, "gpt-4.1": {"temperature": 0.3}}
+    raw["arms"] = {name: {"use": ["new"], "teacher": name} for name in ("gpt-4", "gpt-4.1")}
+    recipe = check_recipe(raw, "sweep.toml")
+    points = points_of(recipe)
+    end = "max_tokens-8-teacher.temperature-0.5"
+    assert [point.short for point in points] == [f"teachers.gpt-4.temperature-{value}-{end}" for value in (0.2, 0.9)]
+    assert all(point.apart for point in points)
+    for point, temperature in zip(points, (0.2, 0.9), strict=True):
+        named = point.recipe.teachers
+        assert (named["gpt-4"].temperature, named["gpt-4"].max_tokens) == (temperature, 256)
+        assert (named["gpt-4.1"].temperature, named["gpt-4.1"].max_tokens) == (0.3, 8)
+        assert point.recipe.teacher.temperature == 0.5
+    assert recipe.teachers["gpt-4"].temperature is None
+    assert check_recipe(tomllib.loads(resolved(recipe)), "again").sweep == recipe.sweep
+
+
 def test_two_points_or_students_never_share_a_name() -> None:
     raw = swept(axes={"train.epochs": [1]})
     raw["students"] = [{"name": "a", "model": "m"}, {"name": "a-epochs-1", "model": "m"}]

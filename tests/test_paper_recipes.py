@@ -54,6 +54,14 @@ def test_the_third_table_has_every_way_of_writing_by_both_teachers() -> None:
         }
 
 
+def test_the_third_table_at_the_small_scale_reads_abstracts_with_the_arms_that_hold_all() -> None:
+    recipe = read("table3", "small")
+    assert recipe.data.settings == ("reasoning-free", "reasoning-required")
+    assert recipe.arms_in("reasoning-free") == tuple(recipe.arms)
+    assert recipe.arms_in("reasoning-required") == ("none", "combined-a", "combined-b")
+    assert recipe.strategies_in("reasoning-required") == ("rewrite", "rewrite@adapted", "new", "new@adapted")
+
+
 @pytest.mark.parametrize("name", ["table1", "table2", "figure1"])
 def test_the_small_scale_is_offline_and_keeps_its_results(name: str) -> None:
     recipe = read(name, "small")

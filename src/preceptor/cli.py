@@ -149,7 +149,7 @@ def estimate(
 
         said = estimate_tasks(checked, folder=folder, base=path.parent)
     else:
-        from preceptor.pipeline.labels import estimate as estimate_labels
+        from preceptor.pipeline.label_forecast import estimate as estimate_labels
 
         said = estimate_labels(checked, folder=folder, base=path.parent)
     for sentence in said:

@@ -19,8 +19,8 @@ from preceptor.data.shots import Room, Shots, draw_shots, text_prompts
 from preceptor.errors import BudgetError, TeacherError
 from preceptor.models.answers import label_logprobs
 from preceptor.models.student import Student, open_student
-from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare import Chosen, compare_runs
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.records import Completion, Request
 from preceptor.report.table import as_table
 from preceptor.store.stages import MARK, read_json
@@ -284,12 +284,31 @@ def test_an_estimate_counts_what_baselines_ask(tmp_path: Path) -> None:
     given = checked(
         {"name": "t", "teacher": True, "shots": [0, 2]}, {"name": "o", "teacher": {"kind": "scripted"}, "shots": [1]}
     )
-    said = pipeline.estimate(given, folder=tmp_path, base=tmp_path)
+    said = estimate(given, folder=tmp_path, base=tmp_path)
     assert [line for line in said if line.startswith("Requests")] == [
         "Requests to send: 24 (0 more are answered already)",
         "Requests to send: 12 (0 more are answered already)",
     ]
     assert "Baseline o, default, 1-shot" in said
+
+
+def test_a_baseline_may_be_a_further_teacher_of_the_recipe(tmp_path: Path) -> None:
+    """It answers as the same settings in a table of its own do, and nothing is asked twice."""
+    terms = {"kind": "scripted", "model": "more", "temperature": 0.9, "max_tokens": 99}
+    given = checked({"name": "further", "teacher": "more.of", "shots": [0, 2]}, teachers={"more.of": terms})
+    said = estimate(given, folder=tmp_path / "run", base=tmp_path)
+    assert (said[0], said[2]) == ("Of [teachers.more.of]", "Requests to send: 24 (0 more are answered already)")
+    assert sum(line.startswith("Requests") for line in said) == 1
+    summary = go(given, tmp_path / "run")
+    assert [row.arm for row in summary.rows if row.kind == "baseline"] == ["0-shot", "2-shot"]
+    assert {name: spend.calls for name, spend in summary.spend.items()} == {"more.of (scripted)": 24}
+    assert load_recipe(tmp_path / "run" / "recipe.toml") == given
+    before = marks(tmp_path / "run")
+    table = {"kind": "scripted", "model": "more"}
+    go(checked({"name": "further", "teacher": table, "shots": [0, 2]}), tmp_path / "run")
+    assert marks(tmp_path / "run") == before
+    other = go(checked({"name": "further", "teacher": True, "shots": [0]}), tmp_path / "other")
+    assert set(other.spend) == {"scripted"}
 
 
 # --- the real model ------------------------------------------------------------------------------------------------

@@ -29,6 +29,12 @@ from preceptor.errors import CredentialsError, ModelError, PreceptorError, Recip
         ({"model": None, "teacher": True, "max_length": 99}, r"baselines\.it\.max_length is for models"),
         ({"model": None, "teacher": {"top_p": 0.5}}, r"baselines\.it\.teacher\.top_p is not used there"),
         ({"model": None, "teacher": {"modle": "x"}}, r"unknown key 'baselines\.0\.teacher\.modle'.*model"),
+        (
+            {"model": None, "teacher": "gpt-4"},
+            r"baselines\.it\.teacher: there is no teacher 'gpt-4'; the recipe has no table \[teachers\.NAME\]",
+        ),
+        ({"model": None, "teacher": "no/name"}, r"baselines\.0\.teacher = 'no/name': string should match"),
+        ({"model": None, "teacher": 2}, r"baselines\.0\.teacher = 2: input should be True"),
         ({"settings": ["other"]}, r"baselines\.it\.settings: 'other' is not in"),
     ],
 )
@@ -37,6 +43,23 @@ def test_a_wrong_entry_is_one_sentence(entry: dict[str, Any], said: str) -> None
     with pytest.raises(RecipeError, match=said) as refused:
         checked({key: value for key, value in given.items() if value is not None})
     assert "\n" not in str(refused.value)
+
+
+def test_a_further_teacher_is_one_that_the_recipe_has_and_somebody_names() -> None:
+    teachers = {"gpt-4": {"kind": "scripted"}, "gpt-3.5": {"kind": "scripted"}}
+    both = [{"name": name, "teacher": name} for name in teachers]
+    assert [one.named for one in checked(*both, teachers=teachers).baselines] == list(teachers)
+    with pytest.raises(RecipeError, match=r"there is no teacher 'gpt-5'; there are gpt-4, gpt-3\.5"):
+        checked(*both, {"name": "five", "teacher": "gpt-5"}, teachers=teachers)
+    with pytest.raises(
+        RecipeError, match=r"teachers\.gpt-3\.5 writes for no arm: name it in an arm's key teacher or a"
+    ):
+        checked(both[0], teachers=teachers)
+    students, sweep = [{"name": "s", "model": "x"}], {"axes": {"teachers.gpt-4.seed": [1]}}
+    with pytest.raises(
+        RecipeError, match=r"'teachers\.gpt-4\.seed' changes nothing that is trained on: teachers\.gpt-4"
+    ):
+        checked(*both, teachers=teachers, students=students, sweep=sweep)
 
 
 def test_names_stand_once_and_are_no_arms() -> None:

@@ -181,7 +181,7 @@ def test_the_report_says_what_the_controls_tell(seen_and_run: tuple[Seen, RunSum
     assert "small, edit (control, 1 seed)" in table
     assert "small, combined (1 seed)" in table
     assert read_json(folder / "results.json")["arms"]["shuffled"] == {
-        "use": ["rewrite"], "real": True, "shuffled": True, "teacher": "",
+        "use": ["rewrite"], "real": True, "shuffled": True, "teacher": "", "settings": [],
     }  # fmt: skip
 
 

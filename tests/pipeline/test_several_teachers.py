@@ -14,6 +14,7 @@ from preceptor.config import TeacherSettings, check_recipe
 from preceptor.errors import BudgetError, RecipeError, TeacherError
 from preceptor.pipeline import label_teachers
 from preceptor.pipeline import labels as pipeline
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.progress import Progress
 from preceptor.records import Example, Request, RunSummary
 from preceptor.store.stages import MARK, read_json
@@ -278,7 +279,7 @@ def test_the_budget_holds_over_all_teachers(
 
 def test_an_estimate_counts_every_teacher_and_all_together(tmp_path: Path, demo_models: dict[str, Path]) -> None:
     checked = check_recipe(recipe(demo_models["bert"], budget={"max_tokens": 10}), "test")
-    said = pipeline.estimate(checked, folder=tmp_path, base=tmp_path)
+    said = estimate(checked, folder=tmp_path, base=tmp_path)
     counts = [line.partition(" (")[0] for line in said if line.startswith("Requests")]
     one = int(counts[0].rpartition(" ")[2])
     assert one > 36
@@ -286,9 +287,7 @@ def test_an_estimate_counts_every_teacher_and_all_together(tmp_path: Path, demo_
     assert said.index("Of [teachers.other]") < said.index("All 2 together")
     assert said[-1] == "Budget: 10 tokens, which will end the run early."
     alone = {name: arm for name, arm in ARMS.items() if not name.endswith("-a")}
-    said = pipeline.estimate(
-        check_recipe(recipe(demo_models["bert"], arms=alone), "test"), folder=tmp_path, base=tmp_path
-    )
+    said = estimate(check_recipe(recipe(demo_models["bert"], arms=alone), "test"), folder=tmp_path, base=tmp_path)
     assert [line.partition(" (")[0] for line in said if line.startswith("Requests")] == [f"Requests to send: {one}"]
     assert said[0] == "Of [teachers.other]"
 
@@ -314,6 +313,33 @@ def test_a_sweep_over_the_usual_teacher_leaves_the_further_one(tmp_path: Path, d
     assert Named.asked == {"usual": 2 * 18, "second": 18}  # of another seed the usual one is asked again
 
 
+def test_a_sweep_over_a_further_teacher_leaves_the_usual_one(tmp_path: Path, demo_models: dict[str, Path]) -> None:
+    arms = {"rewrite-a": ["rewrite"], "rewrite-b": {"use": ["rewrite"], "teacher": "other.one"}}
+    raw = recipe(
+        demo_models["bert"],
+        arms=arms,
+        teachers={"other.one": {"kind": "scripted", "model": "second", "seed": 0}},
+        sweep={"axes": {"teachers.other.one.seed": [0, 1]}, "score": "all"},
+        evaluate={"teacher": False, "resamples": 100},
+    )
+    said = estimate(check_recipe(raw, "test"), folder=tmp_path, base=tmp_path)
+    assert [line for line in said if line.startswith(("Of ", "All "))] == [
+        "Of [teachers.other.one]", "Of [teachers.other.one] with seed = 1", "All 3 together",
+    ]  # fmt: skip
+    summary = go(raw, tmp_path / "run")
+    assert Named.asked == {"usual": 18, "second": 2 * 18}
+    assert {sweep.arm: [point.name for point in sweep.points] for sweep in summary.sweeps} == {
+        arm: ["small-seed-0", "small-seed-1"] for arm in arms
+    }
+    places = tmp_path / "run" / "sweep" / "points"
+    assert {p.name for p in (places / "small-seed-1" / "augment" / "default").iterdir()} == {
+        "rewrite", "rewrite@other.one",
+    }  # fmt: skip
+    again = go(tomllib.loads((tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")), tmp_path / "run")
+    assert Named.asked == {"usual": 18, "second": 2 * 18}
+    assert again.sweeps == summary.sweeps
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -335,6 +361,31 @@ def test_a_sweep_over_the_usual_teacher_leaves_the_further_one(tmp_path: Path, d
         ({"teachers": {"other": {"max_tokens": 0}}}, r"teachers\.other\.max_tokens = 0"),
         ({"teachers": {"no/path": {}}}, r"teachers\.no/path"),
         ({"teachers": ["other"]}, r"teachers = \['other'\]: input should be a table"),
+        (
+            {"sweep": {"axes": {"teachers.othr.seed": [1]}}},
+            r"sweep: 'teachers\.othr\.seed' is about a teacher that there is not; there is only other",
+        ),
+        (
+            {"teachers": {}, "arms": {"a": ["new"]}, "sweep": {"axes": {"teachers.other.seed": [1]}}},
+            r"about a teacher that there is not; the recipe has no table \[teachers\.NAME\]",
+        ),
+        (
+            {"sweep": {"axes": {"teachers.other": [1]}}},
+            r"sweep: 'teachers\.other' cannot be swept as a whole; one",
+        ),
+        (
+            {"sweep": {"axes": {"teachers.other.sed": [1]}}},
+            r"unknown key 'teachers\.other\.sed' \(keys allowed ",
+        ),
+        (
+            {"sweep": {"axes": {"teachers.other.temperature": [5.0]}}},
+            r"sweep: teachers\.other\.temperature = 5\.0: teachers\.other\.temperature = 5\.0: input should be less",
+        ),
+        ({"sweep": {"axes": {"teachers.other.kind": ["nobody"]}}}, r"teachers\.other\.kind = 'nobody' is not one of"),
+        (
+            {"sweep": {"axes": {"teachers.other.seed": ["1"]}}},
+            r"sweep: teachers\.other\.seed = '1': this key takes a value like 1, not a text",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_said_in_one_sentence(changes: dict[str, Any], problem: str) -> None:

@@ -18,9 +18,14 @@ from preceptor.evaluate import predict as predicting
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.pipeline.folds import fold_datasets, fold_runs
+from preceptor.pipeline.generating import augment_all
+from preceptor.pipeline.label_forecast import estimate
 from preceptor.pipeline.label_run import Run
+from preceptor.pipeline.label_teachers import make_writers
+from preceptor.pipeline.sweeping import open_sweep
 from preceptor.progress import Progress
 from preceptor.records import Example, RunSummary
+from preceptor.store.ledger import Ledger
 from preceptor.store.seal import LOOKS, read_looks
 from preceptor.store.tables import read_examples, read_predictions
 from preceptor.teachers.scripted import ScriptedTeacher
@@ -328,6 +333,53 @@ def test_points_with_filters_of_their_own_ask_the_teacher_once(
     rows = {row.arm: row for row in summary.rows if row.kind == "arm"}
     assert rows["rewrite"].gain_accuracy is not None  # against the chosen point of the arm none
     assert rows["rewrite"].generated_items == kept[rows["rewrite"].point]
+
+
+def forecast(raw: dict[str, Any], folder: Path) -> tuple[list[str], int]:
+    """What `preceptor estimate` says, and how many requests it counts in all its parts."""
+    said = estimate(check_recipe(raw, "test"), folder=folder, base=folder)
+    upto = next((n for n, line in enumerate(said) if line.startswith("All ")), len(said))
+    return said, sum(int(line.split()[3]) for line in said[:upto] if line.startswith("Requests to send"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "titles"),
+    [
+        (
+            {"teacher.temperature": [0.1, 0.9], "train.alpha": [1, 64]},
+            ["Of [teacher] with temperature = 0.1", "Of [teacher] with temperature = 0.9", "All 3 together"],
+        ),
+        ({"teacher.temperature": [0.5, 0.9]}, ["Of [teacher] with temperature = 0.9", "All 2 together"]),
+        ({"teacher.seed": [0], "data.max_train": [6, 14]}, []),
+        ({"augment.draws": [1, 3]}, []),
+        ({"filter.duplicates.max_similarity": [0.5, 0.9]}, []),
+        ({"teacher.retries": [1, 2]}, []),  # no other answers
+    ],
+    ids=["a teacher", "its usual value", "other items", "more answers", "filters", "what changes no answer"],
+)
+def test_an_estimate_counts_what_the_points_ask(
+    axes: dict[str, Any], titles: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same requests as the run then sends, each counted once."""
+    raw = recipe(
+        Path("x"),
+        teacher={"kind": "scripted", "temperature": 0.5},
+        arms={"none": [], "rewrite": ["rewrite"]},
+        sweep={"axes": axes},
+        evaluate={"teacher_items": 3},
+    )
+    said, count = forecast(raw, tmp_path)
+    assert [line for line in said if line.startswith(("Of ", "All "))] == titles
+    checked = check_recipe(raw, "test")
+    state = Run(checked, tmp_path / "run", tmp_path, Progress(quiet=True), "", given=checked)
+    pipeline.load_data(state)
+    sweep = open_sweep(state, pipeline.load_data)
+    assert sweep is not None
+    with Ledger(state.root / "ledger.sqlite") as ledger:
+        for run in (state, *sweep.apart()):
+            augment_all(run, list(make_writers(run.recipe, run.root).values()), ledger)
+        assert ledger.count() == count > 12
+    assert forecast(raw, tmp_path / "run")[1] == 0
 
 
 def test_a_student_of_which_no_point_works_is_refused_before_anything_is_trained(

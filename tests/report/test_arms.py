@@ -46,6 +46,22 @@ def test_a_control_without_its_twin_says_what_it_would_be_compared_with() -> Non
     assert "as well as the same arm with real items and its own labels" in notes_on(summary)[1].text
 
 
+def test_a_control_is_held_against_arms_of_its_own_settings() -> None:
+    arms = {
+        "none": Arm(),
+        "rewrite": Arm(("rewrite",), settings=("required",)),
+        "rewrite-free": Arm(("rewrite",), settings=("default",)),
+        "new": Arm(("new",)),
+        "edit": Arm(("edit",), settings=("default",)),
+        "mixed": Arm(("rewrite",), shuffled=True, settings=("default",)),
+    }
+    said = {note.arm: note.text for note in notes_on(dataclasses.replace(plain(), arms=arms))}
+    assert "as well as rewrite-free or new, what the teacher wrote" in said["edit"]
+    assert "if mixed does as well as rewrite-free, the labels" in said["mixed"]
+    assert said["rewrite"] == "The real items and rewritten items. Trained only in required."
+    assert "Trained only" not in said["edit"]  # the run has no other setting
+
+
 def test_an_arm_that_was_not_run_is_said_everywhere_and_has_no_numbers() -> None:
     summary = with_arms(Row("arm", "default", "minilm", "edit", missing="not run: nothing was kept"))
     assert "The arm edit was not run: nothing was kept." in sentences(summary)

@@ -52,6 +52,10 @@ def test_many_comparisons_are_counted_and_the_chance_of_a_lucky_one_is_said() ->
         "beyond noise (smollm2, reasoning-free: rewrite +0.034 [+0.006, +0.062]); among so many, "
         "one by chance is not rare."
     )
+    alone = [row for row in full().rows if (row.setting, row.arm) != ("reasoning-free", "none")]
+    assert sentences(dataclasses.replace(full(), rows=tuple(alone)))[0].startswith("Of 1 comparison with the same")
+    none = tuple(row for row in alone if row.arm != "none")
+    assert sentences(dataclasses.replace(full(), rows=none))[0].startswith("There is no result of training without")
     noise = tuple(dataclasses.replace(row, gain_accuracy=row.gain_accuracy and gain(0.0, 0.1)) for row in full().rows)
     assert sentences(dataclasses.replace(full(), rows=noise))[0].endswith(
         "none shows a difference in accuracy beyond noise."

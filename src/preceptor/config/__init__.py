@@ -4,7 +4,7 @@ TOML and not YAML, because in YAML an unquoted `yes` or `no` becomes a boolean, 
 """
 
 from preceptor.config.adapt import AdaptRecipe, AdaptSettings, ExcludeSettings, PerplexitySettings, SourceSettings
-from preceptor.config.arms import ArmSettings, strategy_of, written_by
+from preceptor.config.arms import ArmSettings, meet, strategy_of, written_by
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
@@ -106,6 +106,7 @@ __all__ = [
     "check_recipe",
     "find_recipe",
     "load_recipe",
+    "meet",
     "points_of",
     "read_recipe",
     "strategy_of",

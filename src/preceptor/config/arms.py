@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from preceptor.config.augment import ASKING, STRATEGIES
 from preceptor.config.base import Name, Section, Seed
+
+if TYPE_CHECKING:
+    from preceptor.config.train import StudentSettings
 
 BASELINE = "none"
 """The arm of the real data alone, to which the others are compared."""
@@ -25,6 +28,12 @@ class ArmSettings(Section):
     """Of the permutation; every training seed has one of its own."""
     teacher: Name | None = None
     """Which of `[teachers]` wrote its examples. None: the one of `[teacher]`."""
+    settings: tuple[Name, ...] = ()
+    """Data settings in which it is trained; empty: all of them."""
+
+    def belongs_to(self, setting: str) -> bool:
+        """Whether it is trained in a data setting."""
+        return not self.settings or setting in self.settings
 
     @property
     def makes(self) -> tuple[str, ...]:
@@ -58,7 +67,8 @@ def _long(key: str, arm: Any) -> Any:
         return arm
     if not isinstance(arm, list | tuple | Mapping):
         raise ValueError(
-            f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels, seed and teacher"
+            f"{key} = {arm!r}: an arm is a list of strategies, or a table with use, real, labels, seed, teacher and "
+            "settings"
         )
     long = dict(arm) if isinstance(arm, Mapping) else {"use": arm}
     use = long.get("use", ())
@@ -69,10 +79,13 @@ def _long(key: str, arm: Any) -> Any:
     return long
 
 
-def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) -> None:
+def check_arms(
+    arms: Mapping[str, ArmSettings], teachers: Collection[str] = (), answering: Collection[str] = ()
+) -> None:
     """Raise `ValueError` for arms that cannot be trained or do not mean what they say.
 
-    `teachers` are the names in `[teachers]`. One that no arm names is refused: it is taken for an arm that forgot to.
+    `teachers` are the names in `[teachers]`, `answering` those that baselines name. One that neither an arm nor a
+    baseline names is refused: it is taken for an arm that forgot to.
     """
     if not arms:
         raise ValueError("arms: at least one arm is needed")
@@ -88,18 +101,51 @@ def check_arms(arms: Mapping[str, ArmSettings], teachers: Collection[str] = ()) 
             )
         if arm.teacher is not None:
             _check_teacher(name, arm, arm.teacher, teachers)
-    if unused := [name for name in teachers if all(arm.teacher != name for arm in arms.values())]:
-        raise ValueError(f"teachers.{unused[0]} writes for no arm: name it in an arm's key teacher, or leave it out")
+    named = {*answering, *(arm.teacher for arm in arms.values())}
+    if unused := [name for name in teachers if name not in named]:
+        raise ValueError(
+            f"teachers.{unused[0]} writes for no arm: name it in an arm's key teacher or a baseline's, or leave it out"
+        )
     if BASELINE in arms and arms[BASELINE].use:
         raise ValueError("arms.none is the real data alone, to which the others are compared: give it no strategies")
     if "untrained" in arms:
         raise ValueError("arms.untrained: this name means the student as it came; choose another")
 
 
+def check_places(arms: Mapping[str, ArmSettings], known: Sequence[str], students: Sequence[StudentSettings]) -> None:
+    """Raise `ValueError` for arms in settings that there are not, and for settings whose students no arm trains.
+
+    `known` are the settings of `[data]`. An arm that no student would be trained in is refused too.
+    """
+    for name, arm in arms.items():
+        if unknown := [setting for setting in arm.settings if setting not in known]:
+            raise ValueError(f"arms.{name}.settings: {unknown[0]!r} is not in data.settings = {list(known)}")
+        if students and not any(meet(arm.settings, student.settings) for student in students):
+            raise ValueError(f"arms.{name}.settings = {list(arm.settings)}: no student is trained there")
+    for setting in known:
+        trained = any(not student.settings or setting in student.settings for student in students)
+        if trained and not any(arm.belongs_to(setting) for arm in arms.values()):
+            raise ValueError(
+                f"arms: no arm is trained in the setting {setting!r}: name it in the key settings of one, or take it "
+                "out of data.settings"
+            )
+
+
+def meet(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether two keys `settings`, of which an empty one means all, have a setting in common."""
+    return not one or not other or bool(set(one) & set(other))
+
+
+def known_teachers(teachers: Collection[str]) -> str:
+    """The names in `[teachers]`, for the end of a sentence."""
+    if not teachers:
+        return "the recipe has no table [teachers.NAME]"
+    return f"there {'is only' if len(teachers) == 1 else 'are'} {', '.join(teachers)}"
+
+
 def _check_teacher(name: str, arm: ArmSettings, teacher: str, teachers: Collection[str]) -> None:
     if teacher not in teachers:
-        known = f"there is only {', '.join(teachers)}" if teachers else "the recipe has no table [teachers.NAME]"
-        raise ValueError(f"arms.{name}.teacher: there is no teacher {teacher!r}; {known}")
+        raise ValueError(f"arms.{name}.teacher: there is no teacher {teacher!r}; {known_teachers(teachers)}")
     if not set(arm.use) & set(ASKING):
         raise ValueError(
             f"arms.{name}.teacher = {teacher!r}, but none of its strategies asks a teacher: {' and '.join(ASKING)} do"

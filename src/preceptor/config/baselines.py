@@ -10,16 +10,18 @@ from preceptor.config.base import Name, Section, Seed
 from preceptor.config.filter import refuse_ways_of_writing
 from preceptor.config.teacher import TeacherSettings
 
-TRUE, TABLE = "[true]", "[table]"
-"""Names of the two ways to write `teacher`; `sentences.py` leaves them out of keys."""
+TRUE, NAMED, TABLE = "[true]", "[name]", "[table]"
+"""Names of the ways to write `teacher`; `sentences.py` leaves them out of keys."""
 
 
 def _way(given: Any) -> str:
-    return TABLE if isinstance(given, dict | TeacherSettings) else TRUE
+    if isinstance(given, dict | TeacherSettings):
+        return TABLE
+    return NAMED if isinstance(given, str) else TRUE
 
 
 Asked = Annotated[
-    Annotated[Literal[True], Tag(TRUE)] | Annotated[TeacherSettings, Tag(TABLE)],
+    Annotated[Literal[True], Tag(TRUE)] | Annotated[Name, Tag(NAMED)] | Annotated[TeacherSettings, Tag(TABLE)],
     Discriminator(_way),
 ]
 
@@ -32,8 +34,8 @@ class BaselineSettings(Section):
     model: str | None = None
     """A causal language model on this machine, named as a student's. It reads the very text that students read."""
     teacher: Asked | None = None
-    """`true`: the recipe's own [teacher]; or a table with the keys of [teacher]. Its temperature and max_tokens are the
-    ones below. It is asked as a chat, through the ledger and within [budget]."""
+    """`true`: the recipe's own [teacher]; a name: that entry of [teachers]; or a table with the keys of [teacher]. Its
+    temperature and max_tokens are the ones below. It is asked as a chat, through the ledger and within [budget]."""
     settings: tuple[Name, ...] = ()
     """Data settings in which it answers; empty: all of them."""
     shots: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
@@ -80,6 +82,11 @@ class BaselineSettings(Section):
         if isinstance(self.teacher, TeacherSettings):
             refuse_ways_of_writing(where, self.teacher)
         return self
+
+    @property
+    def named(self) -> str:
+        """The entry of `[teachers]` that answers; empty where none does."""
+        return self.teacher if isinstance(self.teacher, str) else ""
 
     @property
     def arms(self) -> tuple[str, ...]:

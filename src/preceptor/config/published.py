@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from preceptor.config.arms import meet
 from preceptor.config.base import Section
 from preceptor.config.sweep import points_of
 from preceptor.errors import RecipeError
 
 if TYPE_CHECKING:
     from preceptor.config.recipe import Recipe
+    from preceptor.config.train import StudentSettings
 
 Words = Annotated[str, Field(min_length=1)]
 SHOWN = 12
@@ -57,11 +59,16 @@ def row_names(recipe: Recipe) -> tuple[str, ...]:
     names = [
         f"{student.name}/{arm}"
         for student in recipe.students
-        for arm in (*(("untrained",) if student.untrained else ()), *recipe.arms)
+        for arm in (*(("untrained",) if student.untrained else ()), *_arms_of(recipe, student))
     ]
     names += [f"{baseline.name}/{count}-shot" for baseline in recipe.baselines for count in baseline.shots]
-    names += [f"{p.base.name}/{arm}/{p.short}" for p in points_of(recipe) for arm in recipe.arms]
+    names += [f"{p.base.name}/{arm}/{p.short}" for p in points_of(recipe) for arm in _arms_of(recipe, p.base)]
     return tuple(dict.fromkeys(names))
+
+
+def _arms_of(recipe: Recipe, student: StudentSettings) -> list[str]:
+    """The arms that are trained in some setting of a student."""
+    return [name for name, arm in recipe.arms.items() if meet(arm.settings, student.settings)]
 
 
 def settled_figures(recipe: Recipe, known: Collection[str], where: str) -> Recipe:

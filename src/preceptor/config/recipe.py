@@ -8,7 +8,15 @@ from typing import Any, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from preceptor.config.arms import ArmSettings, check_arms, long_forms, strategy_of, written_by
+from preceptor.config.arms import (
+    ArmSettings,
+    check_arms,
+    check_places,
+    known_teachers,
+    long_forms,
+    strategy_of,
+    written_by,
+)
 from preceptor.config.augment import ASKING, STRATEGIES, AugmentSettings
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.baselines import BaselineSettings
@@ -40,7 +48,8 @@ class Recipe(Section):
     teacher: TeacherSettings = TeacherSettings()
     """The usual one: it writes for the arms that name none, and reads for filters that have no teacher of their own."""
     teachers: dict[Name, TeacherSettings] = {}
-    """Further ones, each with the keys of `[teacher]`, for arms that name them. One that no arm names is refused."""
+    """Further ones, each with the keys of `[teacher]`, for arms and baselines that name them. One that none of them
+    names is refused."""
     budget: BudgetSettings = BudgetSettings()
     arms: dict[Name, ArmSettings] = {"none": ArmSettings(), "rewrite": ArmSettings(use=("rewrite",))}
     """What each arm is trained on. A list of strategies is short for a table with `use`. All arms get equal optimiser
@@ -77,13 +86,20 @@ class Recipe(Section):
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
-        check_arms(self.arms, self.teachers)
+        check_arms(self.arms, self.teachers, {baseline.named for baseline in self.baselines})
+        for baseline in self.baselines:
+            if baseline.named and baseline.named not in self.teachers:
+                raise ValueError(
+                    f"baselines.{baseline.name}.teacher: there is no teacher {baseline.named!r}; "
+                    f"{known_teachers(self.teachers)}"
+                )
         self._check_published()
         if self.filter.labelling_student:
             for setting in self.data.settings or ("",):
                 self.labelling_student(setting)
         self._check_names("students", self.students)
         self._check_names("baselines", self.baselines)
+        check_places(self.arms, self.data.settings, self.students)
         for student in self.students:
             self.training_of(student)
         if self.baselines and (taken := next((arm for arm in self.arms if re.fullmatch(r"\d+-shot", arm)), None)):
@@ -124,6 +140,17 @@ class Recipe(Section):
         made = {one for arm in self.arms.values() for one in arm.makes}
         names = [written_by(strategy, teacher) for strategy in STRATEGIES for teacher in ("", *self.teachers)]
         return tuple(one for one in dict.fromkeys(names) if one in made)
+
+    def arms_in(self, setting: str) -> tuple[str, ...]:
+        """The arms that are trained in a data setting, in the recipe's order."""
+        return tuple(name for name, arm in self.arms.items() if arm.belongs_to(setting))
+
+    def strategies_in(self, setting: str) -> tuple[str, ...]:
+        """Those of `strategies` whose examples some student is trained on in a data setting."""
+        if not any(not student.settings or setting in student.settings for student in self.students):
+            return ()
+        made = {one for name in self.arms_in(setting) for one in self.arms[name].makes}
+        return tuple(one for one in self.strategies if one in made)
 
     @property
     def asking(self) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+BRANCHES = ("str", "tuple[str, ...]", "[key]", "[true]", "[name]", "[table]")
+"""Pydantic names the branch of "a string or a list" as if it were a key."""
+
 
 def sentence_of(error: ValidationError, above: str = "") -> str:
     """The first fault: key, value and what is wrong with it, without a full stop. `above` goes before the key."""
     first = error.errors()[0]
-    # Pydantic names the branch of "a string or a list" as if it were a key.
-    parts = [str(part) for part in first["loc"] if part not in ("str", "tuple[str, ...]", "[key]", "[true]", "[table]")]
+    parts = [str(part) for part in first["loc"] if part not in BRANCHES]
     key = above + ".".join(parts)
     message = first["msg"].removeprefix("Value error, ")
     message = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from preceptor.config.arms import known_teachers
 from preceptor.config.base import Name, Section
 from preceptor.config.sentences import allowed_keys, sentence_of
 from preceptor.config.train import LORA, VIRTUAL, StudentSettings, TrainSettings, training_of
@@ -18,7 +19,7 @@ from preceptor.config.train import LORA, VIRTUAL, StudentSettings, TrainSettings
 if TYPE_CHECKING:
     from preceptor.config.recipe import Recipe
 
-SWEPT = ("train", "data", "teacher", "augment", "filter", "evaluate")
+SWEPT = ("train", "data", "teacher", "teachers", "augment", "filter", "evaluate")
 """Tables whose keys may be swept. The others say who learns, how often, and what the run is called."""
 
 _NEEDS = {"alpha": LORA, "rank": LORA, "virtual_tokens": VIRTUAL}
@@ -33,7 +34,8 @@ Axes = dict[str, tuple[Any, ...]]
 class SweepSettings(Section):
     """`[sweep]`: every combination of the axes' values is trained with every arm and seed, and one of them is chosen.
 
-    An axis is a key of the recipe and its values: `"train.alpha" = [16, 32, 64]`.
+    An axis is a key of the recipe and its values: `"train.alpha" = [16, 32, 64]`, and of a further teacher
+    `"teachers.NAME.temperature" = [0.2, 0.8]`.
     """
 
     select: Literal["validation", "folds"] = "validation"
@@ -118,6 +120,10 @@ def check_sweep(recipe: Recipe, sweep: SweepSettings) -> None:
     if not any(sweep.axes_of(name) for name in names):
         raise ValueError('sweep.axes: give at least one axis, e.g. "train.alpha" = [16, 32, 64]')
     points = points_of(recipe)
+    for key in dict.fromkeys(key for point in points for key in point.values):
+        table, name, *_ = _path(recipe, key)
+        if table == "teachers" and all(arm.teacher != name for arm in recipe.arms.values()):
+            raise ValueError(f"sweep: {key!r} changes nothing that is trained on: teachers.{name} writes for no arm")
     # One name may stand for several entries of a student, with other values in other settings.
     taken = [*dict.fromkeys(names), *dict.fromkeys((point.student.name, point.base.name) for point in points)]
     plain = [one if isinstance(one, str) else one[0] for one in taken]
@@ -173,7 +179,7 @@ def _point(recipe: Recipe, student: StudentSettings, name: str, values: Mapping[
     raw = recipe.model_dump(exclude_unset=True, exclude={"sweep"})
     own: dict[str, Any] = {"train": student.model_dump()["train"]}
     for key, value in values.items():
-        _put(own if key.startswith("train.") else raw, key, value)
+        _put(own if key.startswith("train.") else raw, _path(recipe, key), value)
     changed = student.model_copy(update={"train": own["train"]})
     where = "sweep: " + ", ".join(f"{key} = {value!r}" for key, value in values.items())
     try:
@@ -185,24 +191,42 @@ def _point(recipe: Recipe, student: StudentSettings, name: str, values: Mapping[
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     for key, value in values.items():
-        read = _read(one, settings, key)
+        read = _read(one, settings, _path(recipe, key))
         if not _alike(value, read):
             raise ValueError(f"sweep: {key} = {value!r}: this key takes a value like {read!r}, not {_kind(value)}")
     return Point(student, changed.model_copy(update={"name": name}), values, one)
 
 
-def _read(recipe: Recipe, settings: TrainSettings, key: str) -> Any:
-    """What a recipe says under a dotted key; `settings` are those of `[train]`."""
+def _path(recipe: Recipe, key: str) -> list[str]:
+    """The parts of a dotted key. The name of a teacher may have dots itself: `teachers.gpt-3.5.temperature`.
+
+    Raises `ValueError` where the recipe has no such teacher.
+    """
     table, *path = key.split(".")
+    if table != "teachers":
+        return [table, *path]
+    names = {name: name.split(".") for name in recipe.teachers}
+    if path in names.values():
+        raise ValueError(f"sweep: {key!r} cannot be swept as a whole; one of its keys can, e.g. '{key}.temperature'")
+    fitting = [name for name, parts in names.items() if path[: len(parts)] == parts]
+    if not fitting:
+        raise ValueError(f"sweep: {key!r} is about a teacher that there is not; {known_teachers(recipe.teachers)}")
+    name = max(fitting, key=len)
+    return [table, name, *path[len(names[name]) :]]
+
+
+def _read(recipe: Recipe, settings: TrainSettings, path: Sequence[str]) -> Any:
+    """What a recipe says under the parts of a key; `settings` are those of `[train]`."""
+    table, *path = path
     found: Any = settings if table == "train" else getattr(recipe, table)
     for part in path:
         found = found[part] if isinstance(found, Mapping) else getattr(found, part)
     return found
 
 
-def _put(target: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
+def _put(target: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    *above, last = path
+    for part in above:
         inner = target.setdefault(part, {})
         target[part] = inner = dict(inner) if isinstance(inner, Mapping) else {}
         target = inner

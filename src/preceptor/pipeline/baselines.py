@@ -30,6 +30,7 @@ from preceptor.pipeline.label_answers import (
     write_evaluated,
 )
 from preceptor.pipeline.label_run import Run, count_spend
+from preceptor.pipeline.label_teachers import label_of
 from preceptor.records import Example, Prediction, Request, Sampling, fingerprint
 from preceptor.store.ledger import Ledger
 from preceptor.store.seal import UNCHOSEN
@@ -110,6 +111,8 @@ def reading(state: Run, cell: BaselineCell) -> EvaluateSettings:
 def terms_of(state: Run, cell: BaselineCell) -> TeacherSettings:
     """The settings of the teacher that it asks."""
     own = cell.settings.teacher
+    if isinstance(own, str):
+        return state.recipe.teachers[own]
     return own if isinstance(own, TeacherSettings) else state.recipe.teacher
 
 
@@ -237,6 +240,8 @@ def _settle(state: Run, cell: BaselineCell) -> None:
         into_book(state, cell.name, stage.identity, cell.setting, done, about)
     asked = read_json(stage.folder / EVALUATED).get("asked")
     if asked:
+        if named := cell.settings.named:
+            asked = {**asked, "teacher": label_of(named, asked["teacher"])}  # beside what it wrote
         count_spend(state, asked, price_of(terms_of(state, cell)))
 
 

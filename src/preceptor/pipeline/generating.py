@@ -52,9 +52,8 @@ def augment_or_wait(state: Run) -> BatchPending | None:
 
 
 def augment_and_filter(state: Run) -> None:
-    """Make candidates for every strategy that an arm uses, and filter them; ask the teachers what they know."""
-    strategies = state.recipe.strategies
-    if not strategies:
+    """Make and filter candidates of every strategy that an arm uses in a setting; ask the teachers what they know."""
+    if not state.recipe.strategies:
         return
     from preceptor.models.embed import Embedder
     from preceptor.teachers.budget import Budget
@@ -69,7 +68,7 @@ def augment_and_filter(state: Run) -> None:
                 Budget(ledger, price, state.recipe.budget)  # an unknown price is refused before anybody is asked
             folders = augment_all(state, list(writers.values()), ledger)
         for setting in state.datasets:
-            for name in strategies:
+            for name in state.recipe.strategies_in(setting):
                 strategy, teacher = strategy_of(name)
                 writer = writers[teacher] if strategy in ASKING else None
                 made = make_control(state, setting, name) if writer is None else folders[setting, name]
@@ -79,15 +78,18 @@ def augment_and_filter(state: Run) -> None:
 def augment_all(state: Run, writers: Sequence[Writer], ledger: Ledger) -> dict[tuple[str, str], Path]:
     """The folder of candidates of every setting and strategy that asks a teacher; the teachers' own scores beside them.
 
+    A teacher is asked, and scored, in the settings of the arms that it writes for.
+
     One teacher after the other, so that no two models on this machine need memory at the same time.
 
     Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
     """
     folders: dict[tuple[str, str], Path] = {}
     pending: list[BatchPending] = []
-    scored = [(setting, "") for setting in state.datasets if state.recipe.teacher_scored]
     for writer in writers:
-        for setting, name in [*((s, n) for s in state.datasets for n in writer.strategies(state.recipe)), *scored]:
+        wanted = {setting: writer.strategies(state.recipe, setting) for setting in state.datasets}
+        scored = [(setting, "") for setting, names in wanted.items() if names and state.recipe.teacher_scored]
+        for setting, name in [*((s, name) for s, names in wanted.items() for name in names), *scored]:
             try:
                 if name:
                     folders[setting, writer.makes(name)] = augment(state, setting, name, writer, ledger)

@@ -79,7 +79,7 @@ def cells(state: Run) -> Iterator[Cell]:
             if swept:
                 continue  # its points are trained in its place: pipeline/sweeping.py
             for seed in recipe.seeds:
-                for arm in recipe.arms:
+                for arm in recipe.arms_in(setting):
                     yield Cell(student, settings, setting, arm, seed)
 
 

@@ -59,7 +59,7 @@ def report(state: Run, sweep: Sweep | None = None) -> RunSummary:
         spreads=spreads,
         looks=looks,
         arms={
-            name: Arm(arm.use, arm.real, arm.labels == "shuffled", arm.teacher or "")
+            name: Arm(arm.use, arm.real, arm.labels == "shuffled", arm.teacher or "", arm.settings)
             for name, arm in recipe.arms.items()
         },
     )

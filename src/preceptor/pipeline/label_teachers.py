@@ -32,15 +32,15 @@ class Writer:
     @property
     def label(self) -> str:
         """For people: the model, and before it the name that a further teacher has in the recipe."""
-        return f"{self.name} ({self.teacher.name})" if self.name else self.teacher.name
+        return label_of(self.name, self.teacher.name)
 
     def folder(self, what: str) -> str:
         """The name of a folder with what this teacher did."""
         return f"{what}@{self.name}" if self.name else what
 
-    def strategies(self, recipe: Recipe) -> list[str]:
-        """What it is asked for, by strategy."""
-        found = [strategy_of(made) for made in recipe.asking]
+    def strategies(self, recipe: Recipe, setting: str) -> list[str]:
+        """What it is asked for in a data setting, by strategy."""
+        found = [strategy_of(made) for made in recipe.strategies_in(setting) if made in recipe.asking]
         return [strategy for strategy, name in found if name == self.name]
 
     def makes(self, strategy: str) -> str:
@@ -59,6 +59,11 @@ class Writer:
         """Let go of a model on this machine, so that the next teacher has room; it is loaded again if it is asked."""
         if isinstance(self.teacher, LocalTeacher):
             self.teacher.unload()
+
+
+def label_of(name: str, model: str) -> str:
+    """A teacher for people, by its name in `[teachers]` (empty for the usual one) and its model's."""
+    return f"{name} ({model})" if name else model
 
 
 def make_writers(recipe: Recipe, folder: Path, say: Callable[[str], None] | None = None) -> dict[str, Writer]:

@@ -16,36 +16,26 @@ into it. Running again does only what is missing, and the ledger keeps every ans
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from preceptor.augment.base import make_requests, make_strategy
-from preceptor.config import Recipe, TeacherSettings
-from preceptor.data.base import Dataset
+from preceptor.config import Recipe
 from preceptor.data.load import load_datasets
-from preceptor.pipeline.baselines import answer_baselines, baseline_cells, requests_of, terms_of, try_out_baselines
+from preceptor.pipeline.baselines import answer_baselines, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.generating import augment_or_wait
 from preceptor.pipeline.label_arms import nothing_kept
 from preceptor.pipeline.label_cells import Cell, cells, evaluate, finished, train
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.label_run import Run, fingerprint_of
-from preceptor.pipeline.label_teachers import Writer
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving
 from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
-from preceptor.pipeline.zero_shot import requests_for
 from preceptor.progress import Progress
-from preceptor.records import Request, RunSummary
-from preceptor.store.ledger import Ledger
+from preceptor.records import RunSummary
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import Stage, identity, refuse_foreign, sole_writer, write_json, write_text
 from preceptor.store.tables import write_examples
-from preceptor.teachers.prices import price_of
-
-if TYPE_CHECKING:
-    from preceptor.teachers.base import Teacher
 
 
 def run(
@@ -122,47 +112,3 @@ def load_data(state: Run) -> None:
                     write_examples(folder / f"{name}.parquet", part)
         sizes = ", ".join(f"{len(part)} {name}" for name, part in dataset.parts.items())
         state.progress.say(f"data: {dataset.task.name}, {setting}, split {dataset.split}: {sizes}")
-
-
-def estimate(recipe: Recipe, *, folder: Path, base: Path) -> list[str]:
-    """What the run's teachers would take from here on, in sentences. Sends nothing and writes nothing."""
-    from preceptor.teachers.estimate import Forecast, forecast, sentences, together
-    from preceptor.teachers.make import make_teacher
-
-    asked: list[tuple[str, Teacher, TeacherSettings, list[Request]]] = []
-    datasets = load_datasets(recipe.data, base)
-    for name, settings in {"": recipe.teacher, **recipe.writers}.items():
-        writer = Writer(name, make_teacher(settings.model_copy(update={"key_required": False}), folder), settings)
-        asked.append((name and f"Of [teachers.{name}]", writer.teacher, settings, _asked_of(writer, recipe, datasets)))
-    _, teacher, _, requests = asked[0]
-    state = Run(recipe, folder, base, Progress(quiet=True), "", datasets=datasets)
-    for cell in baseline_cells(state):
-        if cell.settings.teacher is True:
-            requests += requests_of(state, cell, teacher, fit=False)[0]
-        elif cell.settings.teacher is not None:
-            own = terms_of(state, cell)
-            other = make_teacher(own.model_copy(update={"key_required": False}), folder)
-            asked.append((f"Baseline {cell.words}", other, own, requests_of(state, cell, other, fit=False)[0]))
-    lines, forecasts = list[str](), list[Forecast]()
-    existing = folder / "ledger.sqlite"
-    with Ledger(existing if existing.exists() else ":memory:") as ledger:
-        for title, who, terms, wanted in asked:
-            if not wanted and (title or (recipe.writers and "" not in recipe.writers)):
-                continue
-            made = forecast(who, wanted, ledger, terms, price_of(terms))
-            forecasts.append(made)
-            lines += [*([title] if title else []), *sentences(made, recipe.budget.max_usd, recipe.budget.max_tokens)]
-    return lines + (together(forecasts, recipe.budget.max_usd, recipe.budget.max_tokens) if recipe.teachers else [])
-
-
-def _asked_of(writer: Writer, recipe: Recipe, datasets: Mapping[str, Dataset]) -> list[Request]:
-    """What a teacher is asked for the arms, and to know what it knows itself."""
-    found: list[Request] = []
-    for dataset in datasets.values():
-        for name in writer.strategies(recipe):
-            strategy, structured = make_strategy(name, dataset.task, recipe.augment), "schema" in writer.teacher.accepts
-            sampling = writer.settings.sampling()
-            found += make_requests(strategy, dataset.train, sampling, recipe.augment.draws, structured=structured)
-        if recipe.teacher_scored and writer.name in recipe.writers:
-            found += requests_for(recipe, dataset, writer.teacher, writer.settings)
-    return found

@@ -111,7 +111,7 @@ def open_sweep(state: Run, load: Callable[[Run], None]) -> Sweep | None:
             _refuse_other_items(state, run, point)
         student = run.recipe.students[-1]
         for setting in student.settings or tuple(run.datasets):
-            for arm in run.recipe.arms:
+            for arm in run.recipe.arms_in(setting):
                 cells = tuple(Cell(student, settings, setting, arm, seed) for seed in run.recipe.seeds)
                 trials.append(Trial(point, run, settings, setting, arm, cells))
     return Sweep(state.recipe.sweep, trials)

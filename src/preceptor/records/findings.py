@@ -133,6 +133,8 @@ class Arm:
     """Whether the labels of the generated examples changed places."""
     teacher: str = ""
     """Which of the recipe's further teachers wrote the generated examples; empty for the usual one."""
+    settings: tuple[str, ...] = ()
+    """Data settings in which it is trained; empty for all of them."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from preceptor.config import ASKING
+from preceptor.config import ASKING, meet
 from preceptor.records import Arm, Row, RunSummary
 from preceptor.report.table import teacher_words
 
@@ -33,7 +33,7 @@ def notes_on(summary: RunSummary) -> list[ArmNote]:
     found = []
     for name, arm in summary.arms.items():
         remarks = dict.fromkeys(said for row in summary.rows if row.arm == name for said in _remarks(summary, row))
-        text = " ".join([_sentence(summary, name, arm), *remarks])
+        text = " ".join([_sentence(summary, name, arm), *_where(summary, arm), *remarks])
         found.append(ArmNote(name, _is_control(arm), text))
     return found
 
@@ -43,6 +43,12 @@ def _remarks(summary: RunSummary, row: Row) -> Iterator[str]:
     for said in (row.missing, row.remark):
         if said:
             yield f"{where}{said if where else said[:1].upper() + said[1:]}."
+
+
+def _where(summary: RunSummary, arm: Arm) -> Iterator[str]:
+    """In which settings an arm is trained, where these are not all of the run's."""
+    if arm.settings and {row.setting for row in summary.rows} - set(arm.settings):
+        yield f"Trained only in {' and '.join(arm.settings)}."
 
 
 def _sentence(summary: RunSummary, name: str, arm: Arm) -> str:
@@ -65,7 +71,7 @@ def _sentence(summary: RunSummary, name: str, arm: Arm) -> str:
             "items were not needed; if it does worse than none, they are what was learnt from."
         )
     if use == ("edit",):
-        other = _teachers(summary)
+        other = _teachers(summary, arm)
         return (
             f"The real items and copies of them with words swapped, deleted and inserted (no synonyms: none come with "
             f"the program), for which no teacher is asked: if {name} does as well as {other}, what the teacher wrote "
@@ -74,7 +80,7 @@ def _sentence(summary: RunSummary, name: str, arm: Arm) -> str:
     if not any(one in ASKING for one in use):
         return (
             f"The real items and {_listed(use).lower()}, for which no teacher of this run was asked: if {name} does as "
-            f"well as {_teachers(summary)}, what the teacher wrote was not needed."
+            f"well as {_teachers(summary, arm)}, what the teacher wrote was not needed."
         )
     return f"The real items and {_listed(use).lower()}{by}."
 
@@ -102,13 +108,15 @@ def _by(summary: RunSummary, arm: Arm) -> str:
 def _twin(summary: RunSummary, name: str, arm: Arm) -> str:
     """The arm that differs from this one in nothing but what is controlled for."""
     for other, one in summary.arms.items():
-        if other != name and (one.use, one.teacher) == (arm.use, arm.teacher) and one.real and not one.shuffled:
+        alike = (one.use, one.teacher) == (arm.use, arm.teacher) and meet(one.settings, arm.settings)
+        if other != name and alike and one.real and not one.shuffled:
             return other
     return "the same arm with real items and its own labels"
 
 
-def _teachers(summary: RunSummary) -> str:
-    named = [name for name, arm in summary.arms.items() if not _is_control(arm)]
+def _teachers(summary: RunSummary, control: Arm) -> str:
+    """The arms with the teacher's examples that stand beside a control in some setting."""
+    named = [n for n, arm in summary.arms.items() if not _is_control(arm) and meet(arm.settings, control.settings)]
     return " or ".join(named) if named else "an arm with the teacher's examples"
 
 

@@ -49,7 +49,7 @@ def _not_run(summary: RunSummary) -> str:
 
 
 def _comparison(summary: RunSummary, row: Row) -> str:
-    base = next((r for r in summary.rows if r.arm == BASELINE and family(r) == family(row)), None)
+    base = _base(summary, row)
     name = f"{_where(summary, row)}the arm {row.arm}"
     if row.accuracy is None or not draw.has_result(row.accuracy):
         return f"{_capital(name)} has no result."
@@ -67,15 +67,23 @@ def _comparison(summary: RunSummary, row: Row) -> str:
     return f"{line}."
 
 
+def _base(summary: RunSummary, row: Row) -> Row | None:
+    return next((r for r in summary.rows if r.arm == BASELINE and family(r) == family(row)), None)
+
+
 def _many_comparisons(summary: RunSummary, rows: Sequence[Row]) -> str:
     found: dict[str, list[str]] = {"gain": [], "loss": []}
+    # An arm in whose setting none is not trained is compared with nothing.
+    rows = [row for row in rows if _base(summary, row) is not None]
+    if not rows:
+        return "There is no result of training without generated data to compare the arms with."
     for row in rows:
         gain = row.gain_accuracy
         interval = draw.known_interval(gain)
         if gain is not None and interval is not None and (interval.low > 0 or interval.high < 0):
             kind = "gain" if interval.low > 0 else "loss"
             found[kind].append(f"{_where(summary, row)}{row.arm} {_plain(gain)}")
-    total = f"Of {len(rows)} comparisons with the same student trained without generated data"
+    total = f"Of {len(rows)} comparison{'s' * (len(rows) > 1)} with the same student trained without generated data"
     parts = [
         f"{len(hits)} show{'s' * (len(hits) == 1)} a {kind} in accuracy beyond noise ({_some(hits)})"
         for kind, hits in found.items()
