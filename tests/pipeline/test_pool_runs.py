@@ -14,7 +14,7 @@ import pytest
 import torch
 from test_instructions import recipe as instruct_recipe
 from test_labels import recipe as labels_recipe
-from test_sweeping import recipe
+from test_sweeping import Watch, recipe
 
 from preceptor import cli
 from preceptor.config import check_instruct_recipe, check_recipe
@@ -28,7 +28,7 @@ from preceptor.store.seal import read_looks
 from preceptor.store.tables import read_predictions
 
 GOOD, ENDLESS, KILLED = 1e-2, 1e30, 2e-2
-POINTS = {rate: f"llama-learning_rate-{rate}" for rate in (GOOD, ENDLESS, KILLED)}
+POINTS = {GOOD: "llama-learning_rate-0.01", ENDLESS: "llama-learning_rate-1e30", KILLED: "llama-learning_rate-0.02"}
 
 
 class Killer(Progress):
@@ -79,7 +79,7 @@ class Swept:
     failed: list[dict[str, str]]
     begun: list[str]
     again: RunSummary
-    begun_again: list[str]
+    trained_again: list[str]
 
 
 def raw_sweep(model: Path, *rates: float) -> dict[str, Any]:
@@ -90,13 +90,16 @@ def raw_sweep(model: Path, *rates: float) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, demo_models: dict[str, Path], one_thread: None) -> Swept:
-    """A sweep of which one point fails and one is killed, and the same command again."""
+    """A sweep of which one point fails and one is killed, and the same again in one process."""
     folder = tmp_path_factory.mktemp("swept") / "run"
     raw = raw_sweep(demo_models["llama"], GOOD, ENDLESS, KILLED)
-    killer, second = Killer(f"{POINTS[KILLED]}, default, none, seed 1"), Killer()
+    killer = Killer(f"{POINTS[KILLED]}, default, none, seed 1")
     first = go(raw, folder, 2, killer)
     failed = json.loads((folder / "sweep" / "failed.json").read_text())
-    return Swept(folder, first, failed, killer.begun, go(raw, folder, 2, second), second.begun)
+    with pytest.MonkeyPatch.context() as patch:
+        watch = Watch(patch)
+        again = go(raw, folder, 1, Progress(quiet=True))
+    return Swept(folder, first, failed, killer.begun, again, watch.trained)
 
 
 def test_a_point_that_fails_and_one_that_is_killed_stop_nobody(swept: Swept) -> None:
@@ -110,11 +113,11 @@ def test_a_point_that_fails_and_one_that_is_killed_stop_nobody(swept: Swept) -> 
 
 
 def test_what_is_done_is_not_done_again(swept: Swept) -> None:
-    good, killed = POINTS[GOOD], POINTS[KILLED]
-    # choosing, then the test items
-    assert [name for name in swept.begun if good in name] == [f"{good}, default, none, seed 1"] * 2
-    assert not [name for name in swept.begun_again if good in name]
-    assert f"{killed}, default, none, seed 1" in swept.begun_again
+    assert [name for name in swept.begun if POINTS[GOOD] in name] == [
+        f"{POINTS[GOOD]}, default, none, seed 1",  # asked the items that choose
+        f"{POINTS[GOOD]}, default, none, seed 1",  # asked the test items
+    ]
+    assert swept.trained_again == [POINTS[ENDLESS], POINTS[KILLED]]
     assert [bool(point.failed) for point in swept.again.sweeps[0].points] == [False, True, False]
 
 
