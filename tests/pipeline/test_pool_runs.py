@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def test_an_ordinary_run_with_generated_items_too(
     two = go(raw, tmp_path / "two", 2, said)
     one = go(raw, tmp_path / "one", 1, Progress(quiet=True))
     assert said.begun
-    assert two.rows == one.rows
+    assert [replace(row, seconds=0.0) for row in two.rows] == [replace(row, seconds=0.0) for row in one.rows]
     assert len(list((tmp_path / "two" / "train").rglob("distillation/*"))) == len(
         list((tmp_path / "one" / "train").rglob("distillation/*"))
     )
