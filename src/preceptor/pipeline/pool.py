@@ -247,13 +247,15 @@ def _born_with(threads: int) -> Iterator[None]:
 
 def _serve(connection: Connection[Any, Any]) -> None:
     """Do what comes through the line, one after the other, until the parent ends this process."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unfinished folders go on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # unfinished folders are taken away on the way out
     threading.Thread(target=_end_with_parent, daemon=True).start()
     Progress.bars = False
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent is gone
+    try:
         while True:
             connection.send(_attempt(connection.recv()))
             gc.collect()  # as in `Pool._here`
+    except (EOFError, BrokenPipeError, ConnectionResetError, SystemExit):  # the parent is gone, or wants an end
+        os._exit(1)  # at once: to tear torch down in order takes seconds
 
 
 def _end_with_parent() -> None:
