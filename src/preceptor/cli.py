@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 import preceptor
 from preceptor import cli_export
-from preceptor.errors import Later, MissingPackageError, PreceptorError, StorageError
+from preceptor.errors import Later, MissingPackageError, PreceptorError, RecipeError, StorageError
 
 OPTIONAL = frozenset({"torch", "transformers", "peft", "gguf", "safetensors", "accelerate"})
 """Packages of the extra `train`."""
@@ -75,6 +75,13 @@ def run(
         float | None,
         typer.Option(min=0, help="End after so long with status 75, also amid a training; run again to go on."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Train and evaluate so many cells at once, in processes that share the cores; not on a GPU.",
+        ),
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the result.")] = False,
 ) -> None:
     """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
@@ -82,7 +89,7 @@ def run(
     from preceptor.pipeline.processes import helped
     from preceptor.progress import Progress
 
-    if helped():
+    if helped(workers):
         return
     path = find_recipe(recipe)
     checked = read_recipe(path, settings or [], student, teacher=teacher, scale=scale)
@@ -90,36 +97,28 @@ def run(
     overrides = [word for s in settings or [] for word in ("--set", s)]
     for option, given in (("--student", student), ("--teacher", teacher), ("--scale", scale)):
         overrides += [option, given] if given else []
+    overrides += ["--workers", str(workers)] if workers > 1 else []
     command = shlex.join(["preceptor", "run", str(recipe), "--out", str(folder), *overrides])
-    progress = Progress(quiet=quiet)
+    common: dict[str, Any] = {"folder": folder, "base": path.parent, "command": command, "minutes": minutes}
+    common["progress"] = Progress(quiet=quiet)
     try:
         if isinstance(checked, AdaptRecipe):
+            if workers > 1:
+                raise RecipeError(f"--workers {workers}: this recipe trains one model.", "Leave --workers out.")
             from preceptor.pipeline.adaptation import run_adaptation
             from preceptor.report.build_adapt import adapt_sentences
 
-            said = adapt_sentences(
-                run_adaptation(
-                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
-                )
-            )
+            said = adapt_sentences(run_adaptation(checked, **common))
         elif isinstance(checked, InstructRecipe):
             from preceptor.pipeline.instructions import run_instructions
             from preceptor.report.instruct_sentences import instruct_sentences
 
-            said = instruct_sentences(
-                run_instructions(
-                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
-                )
-            )
+            said = instruct_sentences(run_instructions(checked, **common, workers=workers))
         else:
             from preceptor.pipeline.labels import run as run_labels
             from preceptor.report.sentences import sentences
 
-            said = sentences(
-                run_labels(
-                    checked, folder=folder, base=path.parent, command=command, progress=progress, minutes=minutes
-                )
-            )
+            said = sentences(run_labels(checked, **common, workers=workers))
     except KeyboardInterrupt:
         typer.echo(f"Stopped. What was finished or answered is kept; go on with:\n{command}", err=True)
         raise typer.Exit(130) from None

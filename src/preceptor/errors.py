@@ -14,6 +14,7 @@
     │   ├── PrivacyError             a prompt holds identifiers of people; nothing was sent
     │   └── BudgetError              the budget is used up; what was answered is kept
     ├── StorageError         a file cannot be written: disk full, no permission
+    ├── KilledError          a process that worked on a cell died
     └── Later                nothing is wrong: the same command goes on later
         ├── BatchPending     requests wait in batches at a provider
         └── PartFinished     the time that was given is over
@@ -124,6 +125,12 @@ class StorageError(PreceptorError):
             f"Cannot write {path}: {reason.lower()}.",
             "Free space or choose another folder with --out. Finished stages are kept; the same command goes on.",
         )
+
+
+class KilledError(PreceptorError):
+    """A process that worked on a cell died; the cell is done again by the same command."""
+
+    retryable = True
 
 
 class Later(PreceptorError):  # noqa: N818 - nothing is wrong

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 LINE_EVERY_S = 20.0
 """Seconds between lines when the output is not a terminal (a log file, CI)."""
@@ -27,6 +27,9 @@ class Advance(Protocol):
 class Progress:
     """Shows one task at a time on stderr; silent when `quiet`."""
 
+    bars: ClassVar[bool] = True
+    """Whether a terminal shows bars. Processes that share one speak in lines."""
+
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
 
@@ -40,7 +43,7 @@ class Progress:
         """A task of `total` units. Yields a function that takes how many are done."""
         if self.quiet:
             yield _silent
-        elif sys.stderr.isatty():
+        elif sys.stderr.isatty() and self.bars:
             with _bar(label, total) as advance:
                 yield advance
         else:

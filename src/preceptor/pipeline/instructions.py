@@ -14,10 +14,10 @@ shared, so that an experiment can be run in parts and on several machines.
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,9 @@ from preceptor.pipeline.instruct_cells import (
     train_identity,
 )
 from preceptor.pipeline.instruct_report import instruct_report
+from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
-from preceptor.pipeline.processes import driving
+from preceptor.pipeline.processes import driving, refuse_workers
 from preceptor.pipeline.resolve import resolved
 from preceptor.pipeline.tasks import obtain_tasks
 from preceptor.progress import Progress
@@ -57,19 +58,34 @@ if TYPE_CHECKING:
 
 
 def run_instructions(
-    recipe: InstructRecipe, *, folder: Path, base: Path, command: str, progress: Progress, minutes: float | None = None
+    recipe: InstructRecipe,
+    *,
+    folder: Path,
+    base: Path,
+    command: str,
+    progress: Progress,
+    minutes: float | None = None,
+    workers: int = 1,
 ) -> InstructSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
     With `minutes`, no cell is begun after so long and a training under way ends with a checkpoint: then `PartFinished`
     is raised, and the same call goes on later.
+    Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
     recipe = settled(recipe)
-    state = InstructRun(recipe, folder, base, progress, command, Deadline.after(minutes, command))
+    refuse_workers(workers)
+    if workers > 1 and recipe.evaluate.judge is not None:
+        raise RecipeError(
+            f"--workers {workers}: evaluate.judge asks a teacher within each cell, and one process keeps its budget.",
+            "Leave --workers out.",
+        )
+    deadline = Deadline.after(minutes, command)
+    state = InstructRun(recipe, folder, base, progress, command, deadline)
     refuse_foreign(folder)
     if state.book.folder.exists() and not state.book.folder.is_dir():
         raise RecipeError(f"results = {recipe.results!r}: {state.book.folder} is a file.", "Name a folder.")
-    with sole_writer(folder), driving():
+    with sole_writer(folder), driving(), Pool(workers, deadline, progress) as pool:
         load_benchmarks(state)
         write_text(folder / "recipe.toml", resolved(recipe))
         write_json(folder / "provenance.json", provenance())
@@ -78,11 +94,8 @@ def run_instructions(
             state.tasks = obtain_tasks(recipe, state.benchmarks.values(), folder, base, command, progress)
         planned = [cell for cell in cells(state) if not reason_not_to_run(state, cell.arm)]
         with judging(state):
-            for number, cell in enumerate(planned):
-                if not finished(state, cell):
-                    state.deadline.check(len(planned) - number)
-                    run_cell(state, cell)
-                    gc.collect()  # models are full of reference cycles
+            todo = [cell for cell in planned if not finished(state, cell)]
+            pool.carry_out([Job(cell.words, partial(run_cell, state, cell)) for cell in todo])
         return instruct_report(state)
 
 

@@ -106,6 +106,12 @@ def train_stage(state: Run, cell: Cell) -> Stage:
     return Stage(cell.place(state.folder / "train"), identity(VERSIONS["train"], inputs))
 
 
+def prepare(state: Run, cell: Cell) -> None:
+    """Make what a cell that is to be trained shares with others: what a teacher thinks of its items."""
+    if cell.arm and not train_stage(state, cell).done:
+        taught(state, cell)
+
+
 def train(state: Run, cell: Cell) -> None:
     """Train one cell, unless it is done or the untrained student."""
     stage = train_stage(state, cell)
@@ -166,6 +172,12 @@ def evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:
     if state.book is not None and _in_book(state, cell) is None:
         about = {"student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed}
         into_book(state, cell.name, stage.identity, cell.setting, _in_folders(state, cell), about)
+
+
+def train_and_evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:
+    """All of a cell's work. Training is left out where it is done, and done again where its weights are gone."""
+    train(state, cell)
+    evaluate(state, cell, choice)
 
 
 def reopened(state: Run, cell: Cell) -> Student:

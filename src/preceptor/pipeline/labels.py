@@ -15,8 +15,8 @@ into it. Running again does only what is missing, and the ledger keeps every ans
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from preceptor.config import Recipe
@@ -25,11 +25,12 @@ from preceptor.pipeline.baselines import answer_baselines, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.generating import augment_or_wait
 from preceptor.pipeline.label_arms import nothing_kept
-from preceptor.pipeline.label_cells import Cell, cells, evaluate, finished, train
+from preceptor.pipeline.label_cells import Cell, cells, finished, prepare, train_and_evaluate
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.label_run import Run, fingerprint_of
+from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
-from preceptor.pipeline.processes import driving
+from preceptor.pipeline.processes import driving, refuse_workers
 from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
@@ -39,19 +40,28 @@ from preceptor.store.tables import write_examples
 
 
 def run(
-    recipe: Recipe, *, folder: Path, base: Path, command: str, progress: Progress, minutes: float | None = None
+    recipe: Recipe,
+    *,
+    folder: Path,
+    base: Path,
+    command: str,
+    progress: Progress,
+    minutes: float | None = None,
+    workers: int = 1,
 ) -> RunSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
     With `minutes`, no cell is begun after so long and a training under way ends with a checkpoint: then `PartFinished`
     is raised, and the same call goes on later.
+    Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
+    refuse_workers(workers)
     deadline = Deadline.after(minutes, command)
     # A sweep works presets and held rates out at every point: its recipe is kept as it was given.
     given = recipe if recipe.sweep is not None else None
     state = Run(settled(recipe), folder, base, progress, command, deadline=deadline, given=given)
     refuse_foreign(folder)
-    with sole_writer(folder), driving():
+    with sole_writer(folder), driving(), Pool(workers, deadline, progress) as pool:
         load_data(state)
         write_text(folder / "recipe.toml", state.written)
         write_json(folder / "provenance.json", provenance())
@@ -65,16 +75,12 @@ def run(
         for waiting in pending:
             if waiting is not None:
                 raise waiting
-        planned = [cell for cell in planned if not nothing_kept(state, cell)]
-        for number, cell in enumerate(planned):
-            if finished(state, cell):
-                continue
-            deadline.check(len(planned) - number)
-            train(state, cell)
-            evaluate(state, cell)
-            gc.collect()  # models are full of reference cycles: without this, ten cells held 5 GB of dead weights
+        todo = [cell for cell in planned if not nothing_kept(state, cell) and not finished(state, cell)]
+        pool.carry_out(
+            [Job(c.words, partial(train_and_evaluate, state, c), prepare=partial(prepare, state, c)) for c in todo]
+        )
         if sweep is not None:
-            carry_out(state, sweep)
+            carry_out(state, sweep, pool)
         summary = report(state, sweep)
         if sweep is not None:
             refuse_nothing(sweep)

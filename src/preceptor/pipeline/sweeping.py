@@ -11,7 +11,6 @@ the others, and is tried again on the next run.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,8 +23,18 @@ from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorEr
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
 from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
-from preceptor.pipeline.label_cells import FIT, Cell, evaluate, finished, reopened, train, train_stage
+from preceptor.pipeline.label_cells import (
+    FIT,
+    Cell,
+    finished,
+    prepare,
+    reopened,
+    train,
+    train_and_evaluate,
+    train_stage,
+)
 from preceptor.pipeline.label_run import Run
+from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint
 from preceptor.store.seal import Choice
@@ -161,17 +170,13 @@ def try_out_points(sweep: Sweep, try_out: Callable[[Run, Sequence[Cell]], None])
             raise errors[0]
 
 
-def carry_out(state: Run, sweep: Sweep) -> None:
+def carry_out(state: Run, sweep: Sweep, pool: Pool) -> None:
     """Train and ask every point, choose, and let test items be answered; what is done is found again."""
     folds: dict[tuple[int, str], list[Dataset]] = {}
     sweep.failures |= {t.key: NOTHING_KEPT for t in sweep.trials if nothing_kept(t.run, t.cells[0])}
     todo = [(trial, _choosing(sweep, trial, folds)) for trial in sweep.trials]
     unknown = [(trial, *one) for trial, cells in todo for one in cells if _known(*one) is None]
-    for number, (trial, run, cell) in enumerate(unknown):
-        if trial.key in sweep.failures:
-            continue
-        state.deadline.check(len(unknown) - number)
-        _attempt(sweep, trial, cell, partial(_measure, run, cell))
+    pool.carry_out([_job(sweep, *one, partial(_measure, *one[1:])) for one in unknown])
     sweep.asked = {trial.key: _answers(cells) for trial, cells in todo if trial.key not in sweep.failures}
     for group, trials in sweep.groups().items():
         dataset = trials[0].run.datasets[group[0]]
@@ -180,22 +185,29 @@ def carry_out(state: Run, sweep: Sweep) -> None:
         best = choose(answers, dataset.task.labels, sweep.settings.by, sealed)
         if best is not None:
             sweep.chosen[group] = trials[best[0]], best[1]
-    _score(state, sweep)
+    _score(sweep, pool)
     _write_failures(state.root / PLACE / "failed.json", sweep)
 
 
-def _score(state: Run, sweep: Sweep) -> None:
-    planned = [(trial, cell) for trial in sweep.trials if sweep.scored(trial) for cell in trial.cells]
-    for number, (trial, cell) in enumerate(planned):
-        if trial.key in sweep.failures or finished(trial.run, cell):
-            continue
-        state.deadline.check(len(planned) - number)
-        _attempt(sweep, trial, cell, partial(_answer, sweep, trial, cell))
+def _score(sweep: Sweep, pool: Pool) -> None:
+    planned = [(trial, trial.run, cell) for trial in sweep.trials if sweep.scored(trial) for cell in trial.cells]
+    pool.carry_out(
+        [
+            _job(sweep, trial, run, cell, partial(train_and_evaluate, run, cell, choice_before(sweep, trial)))
+            for trial, run, cell in planned
+            if not finished(run, cell)
+        ]
+    )
 
 
-def _answer(sweep: Sweep, trial: Trial, cell: Cell) -> None:
-    train(trial.run, cell)  # where its weights are gone, or lie on another machine
-    evaluate(trial.run, cell, choice_before(sweep, trial))
+def _job(sweep: Sweep, trial: Trial, run: Run, cell: Cell, work: Callable[[], None]) -> Job:
+    return Job(
+        cell.words,
+        work,
+        failed=partial(_failed, sweep, trial, cell),
+        prepare=partial(prepare, run, cell),
+        wanted=lambda: trial.key not in sweep.failures,
+    )
 
 
 def choice_before(sweep: Sweep, trial: Trial) -> Choice:
@@ -280,29 +292,15 @@ def _answers(cells: Sequence[tuple[Run, Cell]]) -> dict[int, list[Prediction]]:
     return found
 
 
-def _attempt(sweep: Sweep, trial: Trial, cell: Cell, work: Callable[[], None]) -> None:
-    """Do one cell's work; what goes wrong with it alone is written down and does not stop the others."""
-    from preceptor.train.memory import is_out_of_memory
+def _failed(sweep: Sweep, trial: Trial, cell: Cell, error: PreceptorError) -> None:
+    """Write down what went wrong with one cell alone; it does not stop the others."""
     from preceptor.train.parallel import team
 
-    try:
-        work()
-    except (Later, StorageError):
-        raise  # every other cell would meet the same
-    except PreceptorError as error:
-        if team().broken:
-            raise  # the other processes wait inside of this training
-        why = str(error)
-    except (RuntimeError, MemoryError) as error:
-        if team().broken or not is_out_of_memory(error):
-            raise
-        why = "Memory ran out."
-    else:
-        gc.collect()  # as in labels.run
-        return
-    gc.collect()
-    sweep.failures[trial.key] = f"seed {cell.seed}: {why}"
-    trial.run.progress.say(f"sweep: {cell.words} failed: {why}")
+    # Every other cell would meet the same; or the other processes wait inside of this training.
+    if isinstance(error, Later | StorageError) or team().broken:
+        raise error
+    sweep.failures.setdefault(trial.key, f"seed {cell.seed}: {error}")
+    trial.run.progress.say(f"sweep: {cell.words} failed: {error}")
 
 
 def _write_failures(path: Path, sweep: Sweep) -> None:
