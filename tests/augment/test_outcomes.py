@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from preceptor.augment.base import make_strategy
+from preceptor.augment.make import make_strategy
 from preceptor.augment.stage import read_answers
 from preceptor.config import AugmentSettings
 from preceptor.data import demo

@@ -8,15 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from preceptor.augment.base import (
-    Strategy,
-    context_fields,
-    load_prompt,
-    make_example,
-    make_requests,
-    make_strategy,
-    question_field,
-)
+from preceptor.augment.base import Strategy, context_fields, load_prompt, make_example, make_requests, question_field
+from preceptor.augment.make import make_strategy
 from preceptor.config import ASKING, STRATEGIES, ArmSettings, AugmentSettings
 from preceptor.data import demo, pubmedqa
 from preceptor.data.base import Task

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from preceptor.augment.base import make_example, make_requests, make_strategy
+from preceptor.augment.base import make_example, make_requests
+from preceptor.augment.make import make_strategy
 from preceptor.augment.structured import plain, schema_of
 from preceptor.config import AugmentSettings
 from preceptor.data import demo

@@ -11,8 +11,8 @@ from preceptor.config import Recipe, check_recipe
 from preceptor.errors import DataError, PreceptorError, RecipeError
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline import teaching
-from preceptor.pipeline.label_cells import Cell, cells, train_stage
-from preceptor.pipeline.label_run import Run
+from preceptor.pipeline.label_cells import cells, train_stage
+from preceptor.pipeline.label_run import Cell, Run
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
 from preceptor.store.stages import MARK

@@ -24,9 +24,10 @@ from preceptor.store.stages import Stage, read_json
 from preceptor.train import checkpoints, loop
 from preceptor.train.batches import make_items
 from preceptor.train.checkpoints import Checkpoints, Snapshot, random_record, random_tensors, restore_random
+from preceptor.train.course import Moment
 from preceptor.train.methods import attach
 from preceptor.train.objectives import fit
-from preceptor.train.upkeep import Moment, Upkeep
+from preceptor.train.upkeep import Upkeep
 
 
 @pytest.fixture(scope="module")

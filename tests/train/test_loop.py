@@ -16,7 +16,8 @@ from preceptor.config import TrainSettings
 from preceptor.errors import ModelError
 from preceptor.models.student import Student
 from preceptor.train.batches import TrainingItem, evened, make_items
-from preceptor.train.loop import Fitted, Optimiser
+from preceptor.train.course import Fitted
+from preceptor.train.loop import Optimiser
 from preceptor.train.methods import attach
 from preceptor.train.objectives import _one_step, batch_loss, check, fit
 

@@ -18,8 +18,8 @@ from preceptor.config import TrainSettings
 from preceptor.models.student import Student
 from preceptor.train import objectives
 from preceptor.train.batches import Taught, TrainingItem, evened, make_items, stream
+from preceptor.train.course import Fitted
 from preceptor.train.distillation import token_divergence
-from preceptor.train.loop import Fitted
 from preceptor.train.methods import attach
 from preceptor.train.objectives import _summed_step, batch_loss, fit
 from preceptor.train.rationale import with_rationales

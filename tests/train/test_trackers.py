@@ -17,10 +17,10 @@ from preceptor.config import TrainSettings
 from preceptor.errors import MissingPackageError
 from preceptor.train import trackers
 from preceptor.train.batches import make_items
-from preceptor.train.loop import Check
+from preceptor.train.course import Check, Moment
 from preceptor.train.objectives import fit
 from preceptor.train.trackers import Place, Trackers, check_trackers, values_of
-from preceptor.train.upkeep import Moment, Upkeep
+from preceptor.train.upkeep import Upkeep
 
 CHECK = Check(2, 0.4, 0.5, None)
 

@@ -22,7 +22,7 @@ from preceptor.records import Instruction
 from preceptor.store.stages import read_json
 from preceptor.train.batches import TrainingItem
 from preceptor.train.cell import FIT
-from preceptor.train.loop import Fitted
+from preceptor.train.course import Fitted
 from preceptor.train.methods import attach
 from preceptor.train.tune import answer_loss, objective, open_for, prepare, tune_cell
 

@@ -19,10 +19,11 @@ from preceptor.config import TrainSettings
 from preceptor.errors import PartFinished
 from preceptor.train.batches import make_items
 from preceptor.train.checkpoints import Checkpoints
+from preceptor.train.course import Moment
 from preceptor.train.methods import attach
 from preceptor.train.objectives import fit
 from preceptor.train.parallel import join, leave
-from preceptor.train.upkeep import Moment, Upkeep
+from preceptor.train.upkeep import Upkeep
 
 STEPS = 5
 SETTINGS: dict[str, Any] = {

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from preceptor.augment.structured import Parts, plain, schema_of
-from preceptor.config import AugmentSettings
 from preceptor.data.base import Task
-from preceptor.errors import RecipeError
 from preceptor.records import Completion, Example, Message, Request, Sampling, Source
 from preceptor.teachers.prompt import Prompt, read_prompt
 
@@ -107,15 +105,3 @@ def context_fields(task: Task) -> tuple[str, ...]:
     conclusion that the teacher has read would find its way into what it writes.
     """
     return tuple(n for n in task.inputs if n != question_field(task) and n not in task.teacher_hidden)
-
-
-def make_strategy(name: str, task: Task, settings: AugmentSettings) -> Strategy:
-    """The strategy called `name` for this task."""
-    from preceptor.augment.new import New
-    from preceptor.augment.rewrite import Rewrite
-
-    if name == "rewrite":
-        return Rewrite(task, settings.rewrite)
-    if name == "new":
-        return New(task)
-    raise RecipeError(f"There is no augmentation strategy {name!r}.", "Known: rewrite, new.")

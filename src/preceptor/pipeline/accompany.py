@@ -11,7 +11,8 @@ from preceptor.progress import Advance, Progress
 from preceptor.store.stages import Stage
 
 if TYPE_CHECKING:
-    from preceptor.train.upkeep import Moment, Upkeep
+    from preceptor.train.course import Moment
+    from preceptor.train.upkeep import Upkeep
 
 TRACKING = "tracking"
 """Folder of a run into which trackers write."""

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from preceptor.augment.base import Candidates, make_requests, make_strategy
+from preceptor.augment.base import Candidates, make_requests
 from preceptor.augment.controls import adopted, edit_all
+from preceptor.augment.make import make_strategy
 from preceptor.augment.stage import ASKED, CANDIDATES, ask_all, read_answers, write_candidates, write_made
 from preceptor.config import ASKING, strategy_of
 from preceptor.data.files import resolve

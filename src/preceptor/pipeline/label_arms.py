@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from preceptor.augment.controls import shuffled
 from preceptor.config import ArmSettings, strategy_of
+from preceptor.pipeline.label_run import Cell, Run
 from preceptor.records import Example
-
-if TYPE_CHECKING:
-    from preceptor.pipeline.label_cells import Cell
-    from preceptor.pipeline.label_run import Run
 
 NOTHING_KEPT = "not run: nothing was kept"
 FEW = 0.25

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from preceptor.config import StudentSettings, TrainSettings
 from preceptor.pipeline.accompany import accompany
 from preceptor.pipeline.label_answers import Found, from_book, into_book, read_evaluated, record_look, write_evaluated
 from preceptor.pipeline.label_arms import arm_of, generated_for
-from preceptor.pipeline.label_run import Run
+from preceptor.pipeline.label_run import Cell, Run
 from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.records import Prediction, fingerprint
 from preceptor.store.seal import UNCHOSEN, Choice
@@ -36,32 +34,6 @@ FEW_UPDATES = 20
 
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
 """Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One student in one setting, arm and seed. An empty arm is the untrained student."""
-
-    student: StudentSettings
-    settings: TrainSettings
-    setting: str
-    arm: str
-    seed: int
-
-    def place(self, root: Path) -> Path:
-        """Its folder below `root`."""
-        return root / self.setting / self.student.name / (self.arm or "untrained") / f"seed-{self.seed}"
-
-    @property
-    def name(self) -> str:
-        """Its name as a file."""
-        arm = f"{self.arm}-seed-{self.seed}" if self.arm else "untrained"
-        return f"{self.student.name}-{self.setting or 'plain'}-{arm}"
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        return f"{self.student.name}, {self.setting}, {self.arm or 'untrained'}, seed {self.seed}"
 
 
 def cells(state: Run) -> Iterator[Cell]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preceptor.augment.base import make_requests, make_strategy
+from preceptor.augment.base import make_requests
+from preceptor.augment.make import make_strategy
 from preceptor.config import Point, Recipe, TeacherSettings, points_of
 from preceptor.data.base import Dataset
 from preceptor.data.load import load_datasets

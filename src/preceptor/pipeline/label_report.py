@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from preceptor.config import ASKING
 from preceptor.pipeline.baselines import baseline_cells, measured_baselines, stage_of
 from preceptor.pipeline.label_arms import missing, nothing_kept, remark_on
-from preceptor.pipeline.label_cells import Cell, cells, evaluate_stage, found
-from preceptor.pipeline.label_run import Run, shared_of
+from preceptor.pipeline.label_cells import cells, evaluate_stage, found
+from preceptor.pipeline.label_run import Cell, Run, shared_of
 from preceptor.pipeline.published import published_figures
 from preceptor.pipeline.sweep_report import looks_at, sweep_findings
 from preceptor.pipeline.sweeping import Sweep, Trial

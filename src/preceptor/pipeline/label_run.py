@@ -1,4 +1,4 @@
-"""One run of an experiment on a task with labels: its recipe, its folder, and what has been found so far."""
+"""One run of an experiment on a task with labels: its recipe, its folder, what has been found so far, and its cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from preceptor.augment.stage import spend_of
-from preceptor.config import Recipe
+from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.resolve import resolved
@@ -60,6 +60,32 @@ class Run:
         """Where the recipe wants the predictions of finished cells to be kept beside the run's own folder."""
         given = self.recipe.results
         return None if given is None else ResultsBook((self.base / given).resolve())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One student in one setting, arm and seed. An empty arm is the untrained student."""
+
+    student: StudentSettings
+    settings: TrainSettings
+    setting: str
+    arm: str
+    seed: int
+
+    def place(self, root: Path) -> Path:
+        """Its folder below `root`."""
+        return root / self.setting / self.student.name / (self.arm or "untrained") / f"seed-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Its name as a file."""
+        arm = f"{self.arm}-seed-{self.seed}" if self.arm else "untrained"
+        return f"{self.student.name}-{self.setting or 'plain'}-{arm}"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{self.student.name}, {self.setting}, {self.arm or 'untrained'}, seed {self.seed}"
 
 
 def fingerprint_of(dataset: Dataset) -> dict[str, str]:

@@ -25,9 +25,9 @@ from preceptor.pipeline.baselines import answer_baselines, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.generating import augment_or_wait
 from preceptor.pipeline.label_arms import nothing_kept
-from preceptor.pipeline.label_cells import Cell, cells, finished, prepare, train_and_evaluate
+from preceptor.pipeline.label_cells import cells, finished, prepare, train_and_evaluate
 from preceptor.pipeline.label_report import report
-from preceptor.pipeline.label_run import Run, fingerprint_of
+from preceptor.pipeline.label_run import Cell, Run, fingerprint_of
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers

@@ -23,17 +23,8 @@ from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorEr
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
 from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
-from preceptor.pipeline.label_cells import (
-    FIT,
-    Cell,
-    finished,
-    prepare,
-    reopened,
-    train,
-    train_and_evaluate,
-    train_stage,
-)
-from preceptor.pipeline.label_run import Run
+from preceptor.pipeline.label_cells import FIT, finished, prepare, reopened, train, train_and_evaluate, train_stage
+from preceptor.pipeline.label_run import Cell, Run
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preceptor.pipeline.label_arms import arm_of, groups_for
+from preceptor.pipeline.label_run import Cell, Run
 from preceptor.records import Example, fingerprint
 from preceptor.store.stages import Stage, identity
 
 if TYPE_CHECKING:
     from preceptor.models.student import Student
-    from preceptor.pipeline.label_cells import Cell
-    from preceptor.pipeline.label_run import Run
 
 VERSION = 1
 """Raise it when the code gives other distributions."""

@@ -28,7 +28,8 @@ from preceptor.models.student import Probe, read_probe, restored, save, save_wei
 from preceptor.store.stages import write_json
 from preceptor.train.batches import TrainingItem, count_steps, stream
 from preceptor.train.cell import FIT, PROBES
-from preceptor.train.loop import Batch, Check, Fitted, Objective, OnStep, accumulate, check_points, descend
+from preceptor.train.course import Check, Fitted
+from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, describe
 
 PROBE_TOKENS = 32

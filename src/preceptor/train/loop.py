@@ -11,7 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 
 import torch
@@ -22,48 +22,17 @@ from preceptor.models.lean import lean_training
 from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
 from preceptor.train.checkpoints import Snapshot, random_record, random_tensors, restore_random
+from preceptor.train.course import Check, Fitted, Moment
 from preceptor.train.memory import divided, is_out_of_memory, portions
 from preceptor.train.methods.projection import fold_projection
 from preceptor.train.optimiser import Optimiser
 from preceptor.train.parallel import Team, entire, like, shared, team
 from preceptor.train.rows import by_rows
-from preceptor.train.upkeep import Moment, Upkeep
+from preceptor.train.upkeep import Upkeep
 
 OnStep = Callable[[int, int, float], None]
 """Called after each optimiser step with step, steps and loss."""
 Batch = Sequence[TrainingItem]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What validation said at one point of training."""
-
-    step: int
-    loss: float
-    """Mean negative log-likelihood of the true label; of a token of the answers where there are no labels."""
-    accuracy: float | None = None
-    macro_f1: float | None = None
-
-
-@dataclass
-class Fitted:
-    """What training did."""
-
-    steps: int
-    selected: int
-    """The step whose weights were kept."""
-    losses: list[float] = field(default_factory=list)
-    """Training loss at each step."""
-    checks: list[Check] = field(default_factory=list)
-    seconds: float = 0.0
-    tokens: int = 0
-    """Real tokens (no padding) that went through the model."""
-    trainable: int = 0
-    """Number of trained weights."""
-    micro_batch: int | None = None
-    """Items in one forward pass since memory ran out; None where it did not."""
-    processes: int = 1
-    """Processes that shared the training."""
 
 
 @dataclass(frozen=True, slots=True)

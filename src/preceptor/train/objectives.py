@@ -24,8 +24,9 @@ from preceptor.models.student import Student
 from preceptor.records import Example
 from preceptor.train.batches import TrainingItem, evened, stream
 from preceptor.train.contrastive import anchors, check_contrastive, contrastive_loss, own_states, watched
+from preceptor.train.course import Check, Fitted
 from preceptor.train.distillation import labels_loss, tokens_loss
-from preceptor.train.loop import Batch, Check, Fitted, Objective, OnStep, accumulate, check_points, descend
+from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.rationale import answer_rows, check_rationale, mean_by_item, with_rationales
 from preceptor.train.teaching import check_teacher, read_taught
 from preceptor.train.upkeep import Upkeep

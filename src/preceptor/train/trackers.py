@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from preceptor.errors import MissingPackageError
-from preceptor.train.upkeep import Moment
+from preceptor.train.course import Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,8 @@ from preceptor.records import Instruction
 from preceptor.store.stages import write_json
 from preceptor.train.batches import TrainingItem
 from preceptor.train.cell import FIT, PROBES
-from preceptor.train.loop import (
-    Batch,
-    Check,
-    Fitted,
-    Objective,
-    OnStep,
-    accumulate,
-    check_points,
-    descend,
-)
+from preceptor.train.course import Check, Fitted
+from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, reserved
 from preceptor.train.mixture import hold_out, mixture
 from preceptor.train.parallel import together
