@@ -272,3 +272,24 @@ def test_the_bench_of_evaluation_counts_decisions_that_differ(monkeypatch: pytes
     assert not compared(ours, {**ours, "b": [-1.02, -1.0]}, 0.0)["same"]
     assert not compared(ours, {**ours, "a": [-2.0, -1.0]}, 1 / 16)["same"]
     assert compared(ours, ours, 0.0) == {"differ": {}, "same": True, "largest_difference": 0.0}
+
+
+def test_students_are_ranked_by_validation_alone(tmp_path: Path) -> None:
+    def write(student: str, seed: int, losses: Iterable[float], selected: int, arm: str = "none") -> None:
+        checks = [{"step": step, "loss": loss, "accuracy": 0.5} for step, loss in enumerate(losses)]
+        kept = {"fit": {"checks": checks, "selected": selected}, "extra": {"cell": {"student": student, "arm": arm}}}
+        (tmp_path / f"{student}-{arm}-{seed}.json").write_text(json.dumps({"predictions": kept}), encoding="utf-8")
+
+    write("a-lora", 1, [0.9, 0.5], 1)
+    write("a-lora", 2, [0.7, 0.1], 0)  # what was not kept does not count
+    write("a-full", 1, [0.3], 0)
+    write("b-lora", 1, [0.8], 0)
+    (tmp_path / "b-untrained.json").write_text(json.dumps({"predictions": {"fit": None}}), encoding="utf-8")
+    command = [sys.executable, str(BENCH / "chosen.py"), str(tmp_path), "--best", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {"a": ["a-full none"], "b": ["b-lora none"]}
+    assert "2 seeds  log loss 0.6000" in done.stdout
+    empty = subprocess.run([*command[:2], str(BENCH)], capture_output=True, text=True, timeout=60)
+    assert empty.returncode == 1 and "holds no results" in empty.stderr
