@@ -4,7 +4,8 @@
 
     trl      SmolLM2-135M, bfloat16, LoRA r 8 on all linear layers, real PubMedQA prompts with their abstracts, batch 8:
              Preceptor, TRL's SFTTrainer as it comes, and the same without gradient checkpointing
-    losses   the same on conclusions: the mean loss of each 10 of 100 steps beside a plain float32 loop on equal batches
+    losses   the same on conclusions: the mean loss of each 10 of 100 steps beside a plain float32 loop on equal
+             batches, ours in both types of numbers and a stock loop in bfloat16
     encoder  MiniLM, all weights: Preceptor, transformers' Trainer as it comes (float32, dropout), and the same Trainer
              with our dtype, no dropout and our batches
     cached   LoRA on the last 4 of 30 layers, a sweep of 12 points: the lower layers kept, beside computed each time;
@@ -103,19 +104,31 @@ def beside_trl(bench: Bench, dataset: Dataset, labels: Sequence[str], steps: int
 
 
 def losses(bench: Bench, dataset: Dataset, labels: Sequence[str], steps: int) -> dict[str, Any]:
-    """Part `losses`."""
+    """Part `losses`. A stock loop in bfloat16 says what that type of numbers does by itself."""
     items = items_of(dataset, len(dataset.train))
-    job = Job(source_of(CAUSAL), items, batch_size=8, labels=tuple(labels), settings={"steps": steps})
-    ours, plain = bench.run("train_ours", job)["losses"][0], bench.run("train_plain", job)["losses"]
-    tens = [
-        (sum(o) / len(o), sum(p) / len(p))
-        for o, p in ((ours[i : i + 10], plain[i : i + 10]) for i in range(0, steps, 10))
-    ]
-    apart = [abs(o - p) / p for o, p in tens]
-    print(f"mean loss of each 10 of {steps} steps, bfloat16 beside a plain float32 loop")
-    for number, (o, p) in enumerate(tens):
-        print(f"  {10 * number + 1:4d}-{10 * number + 10:<4d} {o:8.4f} {p:8.4f}  {100 * (o / p - 1):+6.2f} %")
-    return {"tens": [[round(o, 5), round(p, 5)] for o, p in tens], "largest_difference": max(apart)}
+    jobs = {
+        name: (runner, Job(source_of(CAUSAL), items, 8, dtype=dtype, labels=tuple(labels), settings={"steps": steps}))
+        for name, runner, dtype in (
+            ("plain float32", "train_plain", "float32"),
+            ("ours float32", "train_ours", "float32"),
+            ("ours bfloat16", "train_ours", "bfloat16"),
+            ("plain bfloat16", "train_plain", "bfloat16"),
+        )
+    }
+    tens: dict[str, list[float]] = {}
+    for name, (runner, job) in jobs.items():
+        kept = bench.run(runner, job)["losses"]
+        kept = kept[0] if runner == "train_ours" else kept
+        tens[name] = [sum(kept[i : i + 10]) / len(kept[i : i + 10]) for i in range(0, steps, 10)]
+    plain, *others = tens
+    apart = {name: [one / want - 1 for one, want in zip(tens[name], tens[plain], strict=True)] for name in others}
+    print(f"mean loss of each 10 of {steps} steps: a {plain} loop, and how far others are from it")
+    print(f"  {'steps':9} {plain:>14}" + "".join(f" {name:>15}" for name in others))
+    for number, loss in enumerate(tens[plain]):
+        said = "".join(f" {100 * apart[name][number]:+13.2f} %" for name in others)
+        print(f"  {10 * number + 1:4d}-{10 * number + 10:<4d} {loss:14.4f}{said}")
+    largest = {f"largest_difference_{name.replace(' ', '_')}": max(map(abs, apart[name])) for name in others}
+    return {"tens": {name: [round(loss, 5) for loss in means] for name, means in tens.items()}, **largest}
 
 
 def encoders(bench: Bench, dataset: Dataset, labels: Sequence[str], epochs: int, peers: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""A plain float32 loop on the batches that Preceptor's loop takes: what the losses are compared with.
+"""A plain loop on the batches that Preceptor's loop takes: what the losses are compared with.
 
-`settings` are those of `train_ours`. The model, LoRA and AdamW are stock; only the order of the batches is ours.
+`settings` are those of `train_ours`. The model, LoRA (in float32 beside a bfloat16 model, as peft has it) and AdamW are
+stock; only the order of the batches is ours.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from preceptor.train.batches import stream
 
 def train(job: work.Job) -> dict[str, Any]:
     """The losses of each step."""
-    base = {"rank": job.rank, "alpha": job.alpha, "learning_rate": job.learning_rate, "dtype": "float32"}
+    base = {"rank": job.rank, "alpha": job.alpha, "learning_rate": job.learning_rate, "dtype": job.dtype}
     limits = {"batch_size": job.batch_size, "epochs": job.epochs, "max_length": 2048}
     settings = TrainSettings.model_validate({**base, **limits, **(job.settings or {})})
     student = train_ours.opened(job, settings)
@@ -30,7 +31,8 @@ def train(job: work.Job) -> dict[str, Any]:
     lora = LoraConfig(
         r=job.rank, lora_alpha=job.alpha, target_modules="all-linear", task_type=TaskType.CAUSAL_LM, lora_dropout=0.0
     )
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(job.model, dtype=torch.float32), lora).eval()
+    stock = AutoModelForCausalLM.from_pretrained(job.model, dtype=getattr(torch, job.dtype))
+    model = get_peft_model(stock, lora).eval()
     weights = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=job.learning_rate, weight_decay=0.0)
     warm = max(1, round(settings.warmup * steps))
@@ -49,7 +51,7 @@ def train(job: work.Job) -> dict[str, Any]:
             wanted[place, : len(item.prompt) - 1] = -100
             wanted[place, len(item.prompt) + len(item.target) - 1 :] = -100
         loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum"
+            logits.float().flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="sum"
         ) / len(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
