@@ -149,6 +149,7 @@ def test_each_worker_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch)
 
 
 PARENT = """
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -156,6 +157,7 @@ import pool_jobs
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.progress import Progress
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background ignores it
 folder = Path(sys.argv[1])
 with Pool(2, Deadline(None, ""), Progress(quiet=True)) as pool:
     pool.carry_out([Job(str(n), partial(pool_jobs.wait, folder / str(n))) for n in range(2)])
