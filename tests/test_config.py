@@ -57,7 +57,8 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_of_the_repository_loads(path: Path) -> None:
     recipe = read_recipe(path)
-    assert isinstance(recipe, AdaptRecipe) or len(recipe.seeds) >= 2
+    makes_one_model = isinstance(recipe, AdaptRecipe) or path.stem == "teacher"
+    assert makes_one_model or len(recipe.seeds) >= 2  # what is compared needs several
     if isinstance(recipe, Recipe):
         assert "none" in recipe.arms  # what the others are compared to
 

@@ -55,6 +55,11 @@ def kept(folder: Path) -> dict[str, int]:
     return {m.parent.name: m.stat().st_mtime_ns for m in folder.glob(f"train/*/distillation/*/{MARK}")}
 
 
+def trained_at(folder: Path) -> dict[Path, int]:
+    """When each student's weights were written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors")}
+
+
 def weights(folder: Path) -> set[bytes]:
     return {path.read_bytes() for path in folder.glob("train/default/pupil/*/*/*.safetensors")}
 
@@ -97,6 +102,13 @@ def test_a_finished_student_teaches_another_one(tmp_path: Path, demo_models: dic
     go(untaught, tmp_path / "third")
     assert kept(tmp_path / "second").keys().isdisjoint(kept(tmp_path / "third"))
     assert weights(tmp_path / "second").isdisjoint(weights(tmp_path / "third"))
+
+    (tmp_path / "first").rename(tmp_path / "moved")  # what the weights hold decides, and not where they lie
+    distillation["weights"] = distillation["weights"].replace("first", "moved")
+    moved = recipe(demo_models["bert"], demo_models["llama"], {"distillation": distillation}, arms={"none": []})
+    before = trained_at(tmp_path / "second")
+    go(moved, tmp_path / "second", base=tmp_path)
+    assert trained_at(tmp_path / "second") == before
 
 
 def test_tokens_and_rationales_are_learnt_in_a_run(tmp_path: Path, demo_models: dict[str, Path]) -> None:

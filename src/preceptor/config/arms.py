@@ -33,7 +33,7 @@ class ArmSettings(Section):
 
     def belongs_to(self, setting: str) -> bool:
         """Whether it is trained in a data setting."""
-        return not self.settings or setting in self.settings
+        return meet(self.settings, (setting,))
 
     @property
     def makes(self) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def check_places(arms: Mapping[str, ArmSettings], known: Sequence[str], students
         if students and not any(meet(arm.settings, student.settings) for student in students):
             raise ValueError(f"arms.{name}.settings = {list(arm.settings)}: no student is trained there")
     for setting in known:
-        trained = any(not student.settings or setting in student.settings for student in students)
+        trained = any(meet(student.settings, (setting,)) for student in students)
         if trained and not any(arm.belongs_to(setting) for arm in arms.values()):
             raise ValueError(
                 f"arms: no arm is trained in the setting {setting!r}: name it in the key settings of one, or take it "

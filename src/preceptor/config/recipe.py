@@ -14,6 +14,7 @@ from preceptor.config.arms import (
     check_places,
     known_teachers,
     long_forms,
+    meet,
     strategy_of,
     written_by,
 )
@@ -147,7 +148,7 @@ class Recipe(Section):
 
     def strategies_in(self, setting: str) -> tuple[str, ...]:
         """Those of `strategies` whose examples some student is trained on in a data setting."""
-        if not any(not student.settings or setting in student.settings for student in self.students):
+        if not any(meet(student.settings, (setting,)) for student in self.students):
             return ()
         made = {one for name in self.arms_in(setting) for one in self.arms[name].makes}
         return tuple(one for one in self.strategies if one in made)

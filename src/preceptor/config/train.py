@@ -139,12 +139,12 @@ class TrainSettings(Section):
         """The keys that decide what is learnt, for the identity of a result; with `include`, only these.
 
         Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
-        leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count.
+        leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count, nor does the place
+        of a teacher's weights: what they hold decides, and stands beside these keys (`train.teaching.identity_of`).
         """
-        given, usual = (
-            self.model_dump(mode="json", include=include, exclude=ACCOMPANYING),
-            type(self)().model_dump(mode="json"),
-        )
+        without: dict[str, Any] = {**dict.fromkeys(ACCOMPANYING, True), "distillation": {"weights"}}
+        given = self.model_dump(mode="json", include=include, exclude=without)
+        usual = type(self)().model_dump(mode="json", exclude=without)
         return {
             key: _differing(value, usual[key])
             for key, value in given.items()
