@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from preceptor.config import Recipe, check_recipe
+from preceptor.data.base import Task
 from preceptor.errors import DataError, PreceptorError, RecipeError
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline import teaching
@@ -146,6 +149,70 @@ def test_settings_and_teacher_are_part_of_a_cells_identity_only_where_they_are_u
     ]
     assert len(set(identities)) == 5
     assert found(objectives={"label": 1.0}, distillation={}) == identities[0]
+
+
+def pubmedqa_recipe(models: dict[str, Path], data_root: Path, distillation: dict[str, Any], **changes: Any) -> Recipe:
+    data = {"task": "pubmedqa", "path": str(data_root / "pubmedqa"), "settings": ["reasoning-required"]}
+    keys = {"distillation": {"teacher": str(models["llama"]), **distillation}}
+    return recipe(
+        models["bert"],
+        models["llama"],
+        keys,
+        data={**data, "max_train": 8, "max_test": 6},
+        seeds=[1],
+        **{"arms": {"none": []}, **changes},
+    )
+
+
+def test_a_teacher_may_read_what_the_student_must_do_without(
+    tmp_path: Path, demo_models: dict[str, Path], data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    render = Task._filled
+
+    def noted(task: Task, fields: Any) -> str:
+        read.append(task.setting)
+        return render(task, fields)
+
+    monkeypatch.setattr(Task, "_filled", noted)
+    plain = pubmedqa_recipe(demo_models, data_root, {})
+    knowing = pubmedqa_recipe(demo_models, data_root, {"setting": "reasoning-free"})
+    go(plain, tmp_path / "plain")
+    assert set(read) == {"reasoning-required"}
+    read.clear()
+    go(knowing, tmp_path / "knowing")
+    assert read.count("reasoning-free") == 8  # each training item once, and no other item
+    rows = [np.load(next((tmp_path / run).glob("train/*/distillation/*/labels.npy"))) for run in ("plain", "knowing")]
+    assert rows[0].shape == rows[1].shape == (8, 3)
+    assert not np.allclose(*rows)
+    files = [next((tmp_path / run).glob("train/*/pupil/none/seed-1/*.safetensors")) for run in ("plain", "knowing")]
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+def test_a_setting_that_the_teacher_cannot_read_is_refused(
+    tmp_path: Path, demo_models: dict[str, Path], data_root: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"'reasoning' is not a setting of pubmedqa\. Settings: reasoning-required"):
+        go(pubmedqa_recipe(demo_models, data_root, {"setting": "reasoning"}), tmp_path)
+    with pytest.raises(RecipeError, match=r'setting needs train\.distillation\.targets = "labels"'):
+        pubmedqa_recipe(demo_models, data_root, {"setting": "reasoning-free", "targets": "tokens"})
+    rows = json.loads((data_root / "pubmedqa" / "ori_pqal.json").read_text(encoding="utf-8"))
+    without = {key: {k: v for k, v in row.items() if k != "LONG_ANSWER"} for key, row in rows.items()}
+    (tmp_path / "pubmedqa").mkdir()
+    (tmp_path / "pubmedqa" / "ori_pqal.json").write_text(json.dumps(without), encoding="utf-8")
+    given = pubmedqa_recipe(demo_models, tmp_path, {"setting": "reasoning-free"})
+    with pytest.raises(DataError, match="has no text in the field 'LONG_ANSWER'"):
+        go(given, tmp_path / "run")
+    assert not (tmp_path / "run" / "train").exists()
+    go(pubmedqa_recipe(demo_models, tmp_path, {}), tmp_path / "plain")
+
+
+def test_a_generated_item_that_the_teacher_cannot_read_is_named(
+    tmp_path: Path, demo_models: dict[str, Path], data_root: Path
+) -> None:
+    given = pubmedqa_recipe(demo_models, data_root, {"setting": "reasoning-free"}, arms={"none": [], "new": ["new"]})
+    with pytest.raises(DataError, match="its field 'conclusion' is empty, and the teacher of distillation reads it"):
+        go(given, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

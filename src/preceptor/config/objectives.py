@@ -51,9 +51,17 @@ class DistillationSettings(Section):
     """Divides the logits of both; the loss is multiplied by its square, as in Hinton et al. 2015 (arXiv 1503.02531)."""
     top_k: int = Field(32, ge=1)
     """`tokens`: how many are kept at each position. All others count together as one."""
+    setting: str | None = Field(None, min_length=1)
+    """In which of the task's settings the teacher reads the items, e.g. `reasoning-free`: it may know what the student
+    must do without (privileged information; Lopez-Paz et al. 2016, arXiv 1511.03643). None: in the student's own."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.setting is not None and self.targets == "tokens":
+            raise ValueError(
+                'train.distillation.setting needs train.distillation.targets = "labels": with "tokens" the teacher '
+                "reads what the student reads"
+            )
         if self.weights is not None and self.teacher is None:
             raise ValueError(
                 "train.distillation.weights needs train.distillation.teacher: the model it was trained from"

@@ -5,18 +5,20 @@ L labels, C columns (one per run and label), M scores (accuracy, macro-F1, recal
 K distinct units (items with the same gold label and the same predictions of every run, or clusters alike),
 X columns of numbers.
 
-The bootstrap is stratified by gold label, so every resample has the test part's own label counts, and
-hierarchical: items are drawn with replacement, the same ones for all runs, and of several seeds as many are
-drawn with replacement, so that the interval of a mean over seeds speaks of other items and of other seeds.
+The bootstrap of macro-F1 and recall is stratified by gold label, so every resample has the test part's own label
+counts. Accuracy depends on how many items of each label there are, so its items are drawn from all labels together:
+otherwise a model that always says the same would have an interval without width. Both are hierarchical: items are drawn
+with replacement, the same ones for all runs, and of several seeds as many are drawn with replacement, so that the
+interval of a mean over seeds speaks of other items and of other seeds.
 (With three seeds the spread between seeds is still underestimated: the variance of a resampled mean is
 (S - 1) / S of the usual estimate.) Items with the same gold label and the same predictions cannot be told
 apart, so each resample draws multinomial counts of the K distinct rows instead of I items, which has the same
 distribution and is much quicker. Intervals are percentile intervals.
 
 Items that share a context are no independent evidence. Where clusters say that some do, whole clusters are drawn
-with replacement instead of items, stratified by the cluster's most frequent gold label (of equally frequent ones the
-first), and label counts then vary with the clusters that are drawn. Where no two items share one, that is the
-bootstrap above, draw by draw.
+with replacement instead of items, stratified (but for accuracy) by the cluster's most frequent gold label (of equally
+frequent ones the first), and label counts then vary with the clusters that are drawn. Where no two items share one,
+that is the bootstrap above, draw by draw.
 
 Source of the formulas: E. B. Wilson (1927) for the share; Efron and Tibshirani (1993), chapters 6 and 13; Davison and
 Hinkley (1997), section 3.8, for clusters.
@@ -183,12 +185,19 @@ def paired_gain(
 
 
 def resampled_sums(
-    columns_IX: Floats, gold_index_I: Ints, resamples: int, seed: int, clusters_I: ArrayLike | None = None
+    columns_IX: Floats,
+    gold_index_I: Ints,
+    resamples: int,
+    seed: int,
+    clusters_I: ArrayLike | None = None,
+    *,
+    stratified: bool = True,
 ) -> Floats:
     """Sums of the columns over the items of every resample, shape (B, X).
 
-    Items or clusters are drawn as in `bootstrap`; there are no seeds here. Statistics that are functions of sums over
-    items (a mean, the sums of a bin) get their interval from it. Raises `DataError` for wrong clusters.
+    Items or clusters are drawn as in `bootstrap`: stratified as for macro-F1, or from all labels together as for
+    accuracy; there are no seeds here. Statistics that are functions of sums over items (a mean, the sums of a bin) get
+    their interval from it. Raises `DataError` for wrong clusters.
     """
     groups_I = check_clusters(clusters_I, len(gold_index_I))
     if groups_I is None:
@@ -199,6 +208,7 @@ def resampled_sums(
         strata_K = _strata(_summed(np.eye(int(gold_index_I.max()) + 1)[gold_index_I], groups_I))
         order_K = np.argsort(strata_K, kind="stable")
         stratum_K, columns_KX = strata_K[order_K], summed_KX[order_K]
+    stratum_K = stratum_K if stratified else np.zeros_like(stratum_K)
     rng = np.random.default_rng(seed)
     blocks = [
         _drawn(rng, stratum_K, np.ones(len(stratum_K), dtype=np.int64), size) @ columns_KX
@@ -265,13 +275,29 @@ def _drawn(rng: np.random.Generator, stratum_K: Ints, counts_K: Ints, size: int)
 
 def _resampled(rng: np.random.Generator, units: _Units, n_labels: int, resamples: int) -> Floats:
     """All scores, shape (M, B, R), of every run; all runs see the same items."""
+    accuracy_BR = _resampled_accuracy(rng.spawn(1)[0], units, n_labels, resamples)
     blocks = []
     for size in block_sizes(resamples, len(units.counts_K)):
         weights_BK = _drawn(rng, units.stratum_K, units.counts_K, size)
         shape = (size, units.hits_KC.shape[1] // n_labels, n_labels)
         hits_BRL, said_BRL = (weights_BK @ units.hits_KC).reshape(shape), (weights_BK @ units.said_KC).reshape(shape)
-        blocks.append(_scores(hits_BRL, said_BRL, (weights_BK @ units.golds_KL)[:, None]))
-    return np.concatenate(blocks, axis=1)
+        blocks.append(_scores(hits_BRL, said_BRL, (weights_BK @ units.golds_KL)[:, None])[1:])
+    return np.concatenate([accuracy_BR[None], np.concatenate(blocks, axis=1)])
+
+
+def _resampled_accuracy(rng: np.random.Generator, units: _Units, n_labels: int, resamples: int) -> Floats:
+    """Accuracy, shape (B, R), of every run on units drawn from all strata together."""
+    right_KR = units.hits_KC.reshape(len(units.counts_K), -1, n_labels).sum(axis=2)
+    table = np.concatenate([units.golds_KL.sum(axis=1, keepdims=True), right_KR], axis=1)
+    rows, of_row_K = np.unique(table, axis=0, return_inverse=True)  # few: only right or wrong counts, not the label
+    counts = np.bincount(of_row_K, weights=units.counts_K).astype(np.int64)
+    sums = [
+        _drawn(rng, np.zeros(len(rows), dtype=np.int64), counts, size) @ rows
+        for size in block_sizes(resamples, len(rows))
+    ]
+    sums_BX: Floats = np.concatenate(sums)
+    accuracy_BR: Floats = sums_BX[:, 1:] / sums_BX[:, :1]
+    return accuracy_BR
 
 
 def block_sizes(resamples: int, n_rows: int) -> Iterator[int]:

@@ -102,8 +102,17 @@ def spreads(
     groups_I = check_clusters(clusters_I, len(indices.gold_I))
     columns_IX = _columns(indices.gold_I, indices.predicted_RI, len(labels))
     whole_MPS = _scores(columns_IX.sum(axis=0, keepdims=True), len(labels), len(runs), len(seeds))[:, 0]
-    drawn = resampled_sums(columns_IX, indices.gold_I, resamples, seed, groups_I)
-    drawn_MBPS = _scores(drawn, len(labels), len(runs), len(seeds))
+    drawn_MBPS = np.stack(
+        [
+            _scores(
+                resampled_sums(columns_IX, indices.gold_I, resamples, seed, groups_I, stratified=metric != "accuracy"),
+                len(labels),
+                len(runs),
+                len(seeds),
+            )[number]
+            for number, metric in enumerate(METRICS)
+        ]
+    )
     weights_BS = np.random.default_rng([seed, 1]).multinomial(
         len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples
     ) / len(seeds)

@@ -32,6 +32,7 @@ from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers
 from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
+from preceptor.pipeline.teaching import check_taught
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
 from preceptor.store.provenance import provenance
@@ -103,6 +104,7 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
         check_trackers(cell.settings.track)
         opened = open_for(cell.student, cell.settings, dataset.task, cell.seed)
         check_objectives(opened, cell.settings, dataset.task, dataset.train, state.base)
+        check_taught(state, cell)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)
 

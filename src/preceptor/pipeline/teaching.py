@@ -13,6 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from preceptor.config import TrainSettings
+from preceptor.data.base import Task
+from preceptor.data.load import load_datasets
+from preceptor.errors import DataError, RecipeError
 from preceptor.pipeline.label_arms import arm_of, groups_for
 from preceptor.pipeline.label_run import Cell, Run
 from preceptor.records import Example, fingerprint
@@ -32,6 +36,41 @@ def teacher_of(state: Run, cell: Cell) -> dict[str, Any]:
     from preceptor.train.teaching import identity_of
 
     return {"taught by": identity_of(cell.settings.distillation, state.base)}
+
+
+def read_task(state: Run, cell: Cell) -> Task:
+    """The task as the teacher reads it: the student's own setting or `train.distillation.setting`.
+
+    Raises `RecipeError` where the task has no such setting.
+    """
+    name = cell.settings.distillation.setting
+    if name is None or name in state.datasets:
+        return state.datasets[name or cell.setting].task
+    asked = state.recipe.data.model_copy(update={"settings": (name,)})
+    try:
+        return load_datasets(asked, state.base)[name].task
+    except RecipeError as error:
+        raise RecipeError(
+            f"train.distillation.setting: {name!r} is not a setting of {state.recipe.data.task}.", error.hint
+        ) from error
+
+
+def check_taught(state: Run, cell: Cell) -> None:
+    """Raise `RecipeError` or `DataError` where the data cannot be read in the setting that the teacher is given."""
+    if cell.settings.objectives.distillation:
+        read_task(state, cell)
+
+
+def _check_readable(settings: TrainSettings, task: Task, items: Sequence[Example]) -> None:
+    if settings.distillation.setting is None:
+        return  # then the student reads the same
+    empty = [(item.id, field) for item in items for field in task.inputs if not item.fields.get(field, "").strip()]
+    if empty:
+        raise DataError(
+            f"Item {empty[0][0]}: its field {empty[0][1]!r} is empty, and the teacher of distillation reads it "
+            f"(train.distillation.setting = {settings.distillation.setting!r}).",
+            "Fill it in, or leave train.distillation.setting out: then the teacher reads what the student reads.",
+        )
 
 
 def taught(state: Run, cell: Cell) -> list[Path]:
@@ -58,7 +97,7 @@ def _stage(state: Run, cell: Cell, items: Sequence[Example]) -> Stage:
     settings = cell.settings
     inputs = {
         **teacher_of(state, cell),
-        "task": asdict(state.datasets[cell.setting].task),
+        "task": asdict(read_task(state, cell)),
         "items": fingerprint(items),
         "max_length": settings.max_length,
         "dtype": settings.dtype,
@@ -80,7 +119,9 @@ def _stage(state: Run, cell: Cell, items: Sequence[Example]) -> Stage:
 def _ask(state: Run, cell: Cell, missing: Sequence[tuple[str, Sequence[Example], Stage]]) -> None:
     from preceptor.train.teaching import open_teacher, write_labels, write_tokens
 
-    settings, task = cell.settings, state.datasets[cell.setting].task
+    settings, task = cell.settings, read_task(state, cell)
+    for _, items, _ in missing:
+        _check_readable(settings, task, items)
     teacher = open_teacher(
         settings.distillation, task, state.base, max_length=settings.max_length, dtype=settings.dtype
     )
