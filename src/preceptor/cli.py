@@ -199,6 +199,9 @@ def compare(
         str | None,
         typer.Option(help="The arm that others are compared with. Default: none, or its like in the first run."),
     ] = None,
+    baseline_student: Annotated[
+        str | None, typer.Option(help="The student that the others are compared with, arm by arm.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="PubMedQA's folder or file, where only answers are given and no run.")
     ] = None,
@@ -218,7 +221,7 @@ def compare(
     from preceptor.report.comparison import build_comparison, compare_sentences, compare_table
 
     only = [tuple(given.split(",")) if given else () for given in (students, arms, settings)]
-    chosen = Chosen(only[0], only[1], only[2], baseline)
+    chosen = Chosen(only[0], only[1], only[2], baseline, baseline_student)
     reference = pubmedqa_reference(data, split) if data is not None else None
     found = compare_runs(runs, chosen, reference=reference, parser=parser, resamples=resamples, seed=seed)
     if as_json:

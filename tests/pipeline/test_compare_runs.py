@@ -99,6 +99,27 @@ def test_within_a_run_every_arm_stands_against_none_of_its_student(one: Path) ->
     assert [(p.baseline_seed, p.arm_seed) for p in found[0].pairs] == [(1, 1), (2, 2)]
 
 
+def test_within_a_run_students_stand_against_one_of_them(one: Path, tmp_path: Path) -> None:
+    against = [("minilm, none", "smol, none"), ("minilm, rewrite", "smol, rewrite")]
+    assert pairs([one], Chosen(baseline_student="minilm")) == against
+    assert pairs([one], Chosen(baseline_student="minilm", students=["smol"], arms=["rewrite"])) == against[1:]
+    assert pairs([one], Chosen(baseline_student="minilm", baseline="new")) == [
+        ("minilm, new", "smol, none"),
+        ("minilm, new", "smol, rewrite"),
+    ]
+    assert pairs([one], Chosen(baseline_student="minilm", baseline="none", arms=["untrained"])) == [
+        ("minilm, none", "smol, untrained"),
+    ]
+    two = run_folder(tmp_path / "two", {("free", "third", "none"): [answers(0.5, 77)]})
+    assert pairs([one, two], Chosen(baseline_student="smol")) == [(f"{one} (smol, none)", f"{two} (third, none)")]
+    with pytest.raises(DataError, match="There is no student 'big'"):
+        compare_runs([one], Chosen(baseline_student="big"))
+    with pytest.raises(DataError, match="no other student has an arm and setting in common with 'third'"):
+        compare_runs([two], Chosen(baseline_student="third"))
+    with pytest.raises(DataError, match="has no student 'third'"):
+        compare_runs([one, two], Chosen(baseline_student="third"))
+
+
 def test_across_runs_like_stands_against_like(one: Path, tmp_path: Path) -> None:
     cells = usual(offset=50)
     cells["required", "minilm", "none"] = [answers(0.5, 99)]

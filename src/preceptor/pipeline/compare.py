@@ -23,6 +23,8 @@ class Chosen:
     settings: Sequence[str] = ()
     baseline: str | None = None
     """The arm that the others are compared with."""
+    baseline_student: str | None = None
+    """The student that the others are compared with, arm by arm, or all in `baseline` of it."""
 
 
 @dataclass
@@ -44,9 +46,9 @@ def compare_runs(
 ) -> Found:
     """Compare what the runs and files at `paths` hold.
 
-    Of one run every arm is compared with its arm `none`, student by student and setting by setting. Of several, each
-    student and arm of the later ones with its like in the first. Raises `DataError` in one sentence for what holds no
-    predictions, or cannot be compared.
+    Of one run every arm is compared with its arm `none`, student by student and setting by setting, or every student
+    with one of them. Of several, each student and arm of the later ones with its like in the first. Raises `DataError`
+    in one sentence for what holds no predictions, or cannot be compared.
     """
     chosen = chosen or Chosen()
     known: list[Contender] = []
@@ -54,7 +56,10 @@ def compare_runs(
         known += read_source(path, reference or reference_of(known), parser)
     selected = _selected(known, chosen)
     notes = [note for one in selected if (note := _unread(one))]
-    pairs = _within(selected, chosen) if len(paths) == 1 else _across(selected, chosen, str(paths[0]), notes)
+    if len(paths) > 1:
+        pairs = _across(selected, chosen, str(paths[0]), notes)
+    else:
+        pairs = _within(selected, chosen) if chosen.baseline_student is None else _among_students(selected, chosen)
     return Found(compare(pairs, resamples, seed), notes)
 
 
@@ -70,7 +75,9 @@ def _unread(one: Contender) -> str:
 
 
 def _selected(known: Sequence[Contender], chosen: Chosen) -> list[Contender]:
-    for what, wanted in (("student", chosen.students), ("arm", chosen.arms), ("setting", chosen.settings)):
+    students = {*chosen.students, chosen.baseline_student or ""} if chosen.students else set()
+    named = (*chosen.students, *([] if chosen.baseline_student is None else [chosen.baseline_student]))
+    for what, wanted in (("student", named), ("arm", chosen.arms), ("setting", chosen.settings)):
         there = list(dict.fromkeys(name for one in known if (name := getattr(one, what))))
         for name in wanted:
             if name not in there:
@@ -78,12 +85,13 @@ def _selected(known: Sequence[Contender], chosen: Chosen) -> list[Contender]:
                     f"There is no {what} {name!r} in what is compared.",
                     f"There {'is' if len(there) == 1 else 'are'}: {', '.join(there) or 'none named'}.",
                 )
-    arms = {*chosen.arms, chosen.baseline or BASELINE} if chosen.arms else set()
+    usual = BASELINE if chosen.baseline_student is None else ""
+    arms = {*chosen.arms, chosen.baseline or usual} if chosen.arms else set()
     return [
         one
         for one in known
         # A file of answers names neither student nor arm, and was given to be compared.
-        if (not chosen.students or one.student in ("", *chosen.students))
+        if (not students or one.student in ("", *students))
         and (not arms or one.arm in ("", *arms))
         and (not chosen.settings or one.setting in ("", *chosen.settings))
     ]
@@ -109,7 +117,32 @@ def _within(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contend
         there = ", ".join(dict.fromkeys(one.words for one in selected)) or "nothing"
         raise DataError(
             f"There is nothing to compare: no arm stands beside an arm {name!r} of the same student and setting.",
-            f"Found: {there}. Name another baseline with --baseline, or give a second run.",
+            f"Found: {there}. Name another arm with --baseline, a student with --baseline-student, or a second run.",
+        )
+    return pairs
+
+
+def _among_students(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contender, Contender]]:
+    """Every other student against one of them, in the same setting: arm by arm, or all against its arm `baseline`.
+
+    Who was not trained is compared only where the arm is named.
+    """
+    name, pairs = chosen.baseline_student, []
+    for one in selected:
+        wanted = chosen.baseline or one.arm
+        base = next(
+            (b for b in selected if (b.student, b.setting, b.arm) == (name, one.setting, wanted)),
+            None,
+        )
+        aside = bool(chosen.arms) or one.arm == UNTRAINED or bool(SHOTS.fullmatch(one.arm))
+        if base is None or one.student == name or (aside and one.arm not in chosen.arms):
+            continue
+        pairs.append((base, one))
+    if not pairs:
+        there = ", ".join(dict.fromkeys(one.words for one in selected)) or "nothing"
+        raise DataError(
+            f"There is nothing to compare: no other student has an arm and setting in common with {name!r}.",
+            f"Found: {there}. Name the arm of {name!r} that all are compared with by --baseline.",
         )
     return pairs
 
@@ -121,6 +154,13 @@ def _across(
     bases = [one for one in selected if one.source == first]
     if not bases:
         raise DataError(f"{first} holds nothing of what is to be compared.", "Choose other students, arms or settings.")
+    if chosen.baseline_student is not None:
+        bases = [one for one in bases if one.student == chosen.baseline_student]
+        if not bases:
+            raise DataError(
+                f"{first} has no student {chosen.baseline_student!r}.",
+                "Name one of its students by --baseline-student.",
+            )
     if chosen.baseline is not None:
         bases = [one for one in bases if one.arm == chosen.baseline]
         if not bases:

@@ -20,6 +20,8 @@ VERDICTS = {
     "no result": "is no result",
 }
 HEAD = ("", "accuracy", "against", "gain in accuracy", "gain in macro-F1", "p", "p Holm", "says", "can be found")
+SENTENCES = 6
+"""So many sentences about gaps that could be found are printed; more become one."""
 _LEVEL = 0.05
 
 
@@ -89,7 +91,8 @@ def _up(gap: float) -> str:
 def compare_sentences(comparisons: Sequence[Comparison]) -> list[str]:
     """The result in plain sentences: what each comparison says, and which gap could have been found."""
     said = [_said(one, len(comparisons)) for one in comparisons]
-    said += dict.fromkeys(_could(one, len(comparisons)) for one in comparisons)
+    could = list(dict.fromkeys(_could(one, len(comparisons)) for one in comparisons))
+    said += could if len(could) <= SENTENCES else [_could_all(comparisons)]
     if any(min(one.baseline_seeds, one.arm_seeds) < 2 for one in comparisons):
         said.append("Where one side has a single seed, how much its training varies is not known, and not counted.")
     return said
@@ -109,6 +112,17 @@ def _said(one: Comparison, family: int) -> str:
         among = one.p_holm is None or one.p_holm >= _LEVEL
         line += ", since one in so many is not rare" if among else ", since other seeds might turn it"
     return f"{line}."
+
+
+def _could_all(comparisons: Sequence[Comparison]) -> str:
+    """The gaps of many comparisons in one sentence; the table has each."""
+    gaps = sorted(one.detectable for one in comparisons if one.detectable is not None)
+    if not gaps:
+        return "Nothing can be said about which gaps could be found."
+    return (
+        f"Gaps under {_up(gaps[0])} to {_up(gaps[-1])} points (the table's last column) cannot be told from noise; "
+        f"for a verdict among all {len(comparisons)} they must be larger yet."
+    )
 
 
 def _could(one: Comparison, family: int) -> str:
