@@ -131,6 +131,10 @@ def test_a_table_with_a_kind_or_with_whole_replaces_all_of_the_recipes(tmp_path:
     assert list(one.arms) == ["none"]
     assert (one.teacher.kind, one.teacher.endpoint, one.teacher.temperature) == ("openai", "vllm", 0.2)
     assert (one.teacher.phi.mode, one.teacher.phi.names) == ("mask", False)
+    swept = LABELS.replace("[arms]\n", '[sweep.axes]\n"train.alpha" = [8, 16]\n[arms]\n', 1)
+    unswept = written(tmp_path, swept + "[scale.fixed.sweep]\nwhole = true\n[scale.fixed.teacher.phi]\nwhole = true\n")
+    assert labels(unswept).sweep is not None
+    assert labels(unswept, scale="fixed").sweep is None
     named = written(tmp_path, LABELS.replace("whole = true", 'whole = ["rewrite"]'))
     assert list(labels(named, scale="one-arm").arms) == ["none", "rewrite", "whole"]  # an arm of that name
     kept = written(tmp_path, LABELS.replace('kind = "local"\n', 'kind = "local"\nwhole = false\n'))

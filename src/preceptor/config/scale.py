@@ -2,7 +2,7 @@
 
 A table is merged into the recipe's key by key, at every depth; lists and plain values are replaced. A table that names
 a `kind` replaces the recipe's as a whole, because what belongs to one kind of teacher means nothing to another; so does
-any table with `whole = true`.
+any table with `whole = true`, and one that holds nothing else leaves the recipe's out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def at_scale(raw: dict[str, Any], scales: Mapping[str, dict[str, Any]], name: st
 def _merged(usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     """`given` over `usual`, key by key."""
     new = {key: _table(usual.get(key), value) if isinstance(value, dict) else value for key, value in given.items()}
-    return {**usual, **new}
+    gone = {key for key, value in given.items() if value == {WHOLE: True}}
+    return {key: value for key, value in {**usual, **new}.items() if key not in gone}
 
 
 def _table(usual: Any, given: dict[str, Any]) -> dict[str, Any]:
