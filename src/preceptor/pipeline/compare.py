@@ -56,10 +56,7 @@ def compare_runs(
         known += read_source(path, reference or reference_of(known), parser)
     selected = _selected(known, chosen)
     notes = [note for one in selected if (note := _unread(one))]
-    if len(paths) > 1:
-        pairs = _across(selected, chosen, str(paths[0]), notes)
-    else:
-        pairs = _within(selected, chosen) if chosen.baseline_student is None else _among_students(selected, chosen)
+    pairs = _across(selected, chosen, str(paths[0]), notes) if len(paths) > 1 else _within(selected, chosen)
     return Found(compare(pairs, resamples, seed), notes)
 
 
@@ -98,52 +95,31 @@ def _selected(known: Sequence[Contender], chosen: Chosen) -> list[Contender]:
 
 
 def _within(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contender, Contender]]:
-    """Every arm against the baseline of the same student and setting; who was not trained only where it is named.
+    """Every arm against the baseline of the same student and setting; or every other student against one of them, arm
+    by arm or all against its arm `baseline`. Who was not trained is compared only where it is named.
 
     A baseline of shots (`0-shot`) is compared with all other numbers of shots too.
     """
-    name = chosen.baseline or BASELINE
+    rival = chosen.baseline_student
+    name = chosen.baseline or (BASELINE if rival is None else "")
     pairs = []
     for one in selected:
-        base = next(
-            (b for b in selected if (b.student, b.setting, b.arm) == (one.student, one.setting, name)),
-            None,
-        )
+        wanted = (rival or one.student, one.setting, name or one.arm)
+        base = next((b for b in selected if (b.student, b.setting, b.arm) == wanted), None)
+        on_its_side = one.arm == name if rival is None else one.student == rival
         aside = one.arm == UNTRAINED or (bool(SHOTS.fullmatch(one.arm)) and not SHOTS.fullmatch(name))
-        if base is None or one.arm == name or (aside and one.arm not in chosen.arms):
-            continue
-        pairs.append((base, one))
+        asked = one.arm in chosen.arms or not (aside or (rival and chosen.arms))
+        if base is not None and asked and not on_its_side:
+            pairs.append((base, one))
     if not pairs:
         there = ", ".join(dict.fromkeys(one.words for one in selected)) or "nothing"
-        raise DataError(
-            f"There is nothing to compare: no arm stands beside an arm {name!r} of the same student and setting.",
-            f"Found: {there}. Name another arm with --baseline, a student with --baseline-student, or a second run.",
-        )
-    return pairs
-
-
-def _among_students(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contender, Contender]]:
-    """Every other student against one of them, in the same setting: arm by arm, or all against its arm `baseline`.
-
-    Who was not trained is compared only where the arm is named.
-    """
-    name, pairs = chosen.baseline_student, []
-    for one in selected:
-        wanted = chosen.baseline or one.arm
-        base = next(
-            (b for b in selected if (b.student, b.setting, b.arm) == (name, one.setting, wanted)),
-            None,
-        )
-        aside = bool(chosen.arms) or one.arm == UNTRAINED or bool(SHOTS.fullmatch(one.arm))
-        if base is None or one.student == name or (aside and one.arm not in chosen.arms):
-            continue
-        pairs.append((base, one))
-    if not pairs:
-        there = ", ".join(dict.fromkeys(one.words for one in selected)) or "nothing"
-        raise DataError(
-            f"There is nothing to compare: no other student has an arm and setting in common with {name!r}.",
-            f"Found: {there}. Name the arm of {name!r} that all are compared with by --baseline.",
-        )
+        if rival is None:
+            missing = f"no arm stands beside an arm {name!r} of the same student and setting"
+            hint = "Name another arm with --baseline, a student with --baseline-student, or a second run."
+        else:
+            missing = f"no other student has an arm and setting in common with {rival!r}"
+            hint = f"Name the arm of {rival!r} that all are compared with by --baseline."
+        raise DataError(f"There is nothing to compare: {missing}.", f"Found: {there}. {hint}")
     return pairs
 
 
