@@ -149,6 +149,9 @@ def test_settings_and_teacher_are_part_of_a_cells_identity_only_where_they_are_u
     ]
     assert len(set(identities)) == 5
     assert found(objectives={"label": 1.0}, distillation={}) == identities[0]
+    idle = {"distillation": {"teacher": str(demo_models["llama"])}, "contrastive": {"temperature": 0.2}}
+    assert found(objectives={}, **idle) == identities[0]
+    assert found(**distilled, contrastive={"temperature": 0.2}) == found(**distilled)
 
 
 def pubmedqa_recipe(models: dict[str, Path], data_root: Path, distillation: dict[str, Any], **changes: Any) -> Recipe:

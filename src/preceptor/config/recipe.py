@@ -42,6 +42,9 @@ class Recipe(Section):
     results: str | None = None
     """Folder in which every finished cell's predictions are kept as JSON, relative to the recipe: what is found there
     for the same inputs is not computed again, so that an experiment may be run in parts and on several machines."""
+    reuse: tuple[str, ...] = ()
+    """Folders of other recipes' `results`, relative to the recipe: what one of them holds for the same inputs is taken
+    over into `results` and not computed again. Not of a sweep's points."""
     published: tuple[PublishedSettings, ...] = ()
     published_notes: tuple[Words, ...] = ()
     """Sentences that the report says below the published figures."""
@@ -87,6 +90,8 @@ class Recipe(Section):
             raise ValueError("students: at least one [[students]] entry is needed")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: give at least one seed and each once, got {list(self.seeds)}")
+        if self.reuse and self.results is None:
+            raise ValueError("reuse: what is taken over goes into results: name a folder there, too")
         check_arms(self.arms, self.teachers, {baseline.named for baseline in self.baselines})
         for baseline in self.baselines:
             if baseline.named and baseline.named not in self.teachers:

@@ -141,8 +141,10 @@ class TrainSettings(Section):
         Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
         leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count, nor does the place
         of a teacher's weights: what they hold decides, and stands beside these keys (`train.teaching.identity_of`).
+        The tables of objectives that are not learnt do not count either.
         """
-        without: dict[str, Any] = {**dict.fromkeys(ACCOMPANYING, True), "distillation": {"weights"}}
+        idle = [name for name in ("rationale", "distillation", "contrastive") if not getattr(self.objectives, name)]
+        without: dict[str, Any] = {"distillation": {"weights"}, **dict.fromkeys((*ACCOMPANYING, *idle), True)}
         given = self.model_dump(mode="json", include=include, exclude=without)
         usual = type(self)().model_dump(mode="json", exclude=without)
         return {

@@ -142,8 +142,12 @@ def evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:
     if not stage.done:
         _predict(state, cell, stage, choice)
     if state.book is not None and _in_book(state, cell) is None:
-        about = {"student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed}
-        into_book(state, cell.name, stage.identity, cell.setting, _in_folders(state, cell), about)
+        into_book(state, cell.name, stage.identity, cell.setting, _in_folders(state, cell), about(cell))
+
+
+def about(cell: Cell) -> dict[str, str | int]:
+    """What a book says of a cell to whoever finds its result without its run."""
+    return {"student": cell.student.name, "arm": cell.arm or "untrained", "seed": cell.seed}
 
 
 def train_and_evaluate(state: Run, cell: Cell, choice: Choice = UNCHOSEN) -> None:

@@ -31,6 +31,7 @@ from preceptor.pipeline.label_run import Cell, Run, fingerprint_of
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers
+from preceptor.pipeline.reuse import take_over
 from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
 from preceptor.pipeline.teaching import check_taught
 from preceptor.progress import Progress
@@ -76,6 +77,7 @@ def run(
         for waiting in pending:
             if waiting is not None:
                 raise waiting
+        take_over(state, planned)
         todo = [cell for cell in planned if not nothing_kept(state, cell) and not finished(state, cell)]
         pool.carry_out(
             [Job(c.words, partial(train_and_evaluate, state, c), prepare=partial(prepare, state, c)) for c in todo]

@@ -10,7 +10,7 @@ where the data may not.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,22 @@ class ResultsBook:
         }
         kept = {name: value for name, value in self._read(cell).items() if name in ("predictions", "choosing")}
         self._write(cell, {**kept, part: {**entry, **_made_with()}})
+
+    def known(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Identity and entry of all predictions in the folder; files that are no results are passed over."""
+        for path in sorted(self.folder.glob("*.json")):
+            value = read_json(path)
+            entry = value.get("predictions") if isinstance(value, dict) else None
+            if isinstance(entry, dict) and isinstance(entry.get("identity"), str):
+                yield entry["identity"], entry
+
+    def adopt(self, cell: str, entry: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        """Write another book's entry of predictions down as this cell's; `about` takes the place of what it was there.
+
+        Where and with what it was computed stays as it is.
+        """
+        extra = {**entry["extra"], "cell": {**entry["extra"].get("cell", {}), **about}}
+        self._write(cell, {**self._read(cell), "predictions": {**entry, "extra": extra}})
 
     def _path(self, cell: str) -> Path:
         return self.folder / f"{cell}.json"
