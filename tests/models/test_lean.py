@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora.dora import DoraLinearLayer
 from torch.nn import functional
 
 import tiny
@@ -36,6 +37,8 @@ def opened(folder: Path, kind: str, **keys: Any) -> Student:
         for name, weight in attached.model.named_parameters():
             if "lora_B" in name:  # zero at first, and so would be half of all gradients
                 weight.normal_(std=0.3)
+            if "magnitude" in name:  # no longer the norm itself
+                weight.mul_(torch.rand_like(weight) + 0.5)
     return attached
 
 
@@ -53,7 +56,7 @@ def loss_and_gradients(student: Student) -> tuple[float, dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize("kind", tiny.ARCHITECTURES)
-@pytest.mark.parametrize("method", ["lora", "full", "prefix"])
+@pytest.mark.parametrize("method", ["lora", "dora", "full", "prefix"])
 def test_losses_and_gradients_are_those_of_the_stock_model(tmp_path: Path, kind: str, method: str) -> None:
     keys = {"virtual_tokens": 4, "initialisation": "zero"} if method == "prefix" else {}
     student = opened(tmp_path, kind, method=method, **keys)
@@ -68,7 +71,52 @@ def test_losses_and_gradients_are_those_of_the_stock_model(tmp_path: Path, kind:
         torch.testing.assert_close(gradient, wanted[name], rtol=1e-3, atol=1e-5 * largest, msg=name)
     if kind == "llama":
         # 2 layers: 7 linear modules with LoRA, 2 norms and an MLP each, and the last norm
-        assert count == (7 if method == "lora" else 0) * 2 + 2 * 2 + 1 + 2
+        assert count == (7 if method in ("lora", "dora") else 0) * 2 + 2 * 2 + 1 + 2
+
+
+def test_doras_norms_are_made_again_when_a_step_has_changed_the_weights(tmp_path: Path) -> None:
+    student = opened(tmp_path, "llama", method="dora")
+    with lean(student.model):
+        before, _ = loss_and_gradients(student)
+        same, _ = loss_and_gradients(student)
+        with torch.no_grad():
+            for name, weight in student.model.named_parameters():
+                if "lora_" in name:
+                    weight.add_(0.3 * torch.randn_like(weight))
+        found, _ = loss_and_gradients(student)
+    wanted, _ = loss_and_gradients(student)
+    assert same == before
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert found != pytest.approx(before, rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norms_of_adapted_rows_are_those_of_peft(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    weight, down, up = (torch.randn(shape, dtype=dtype) for shape in ((40, 30), (4, 30), (40, 4)))
+    norms = module._RowNorms(0.5)
+    layer = DoraLinearLayer(fan_in_fan_out=False)
+    start = norms.of(weight, down, torch.zeros_like(up))
+    assert start.dtype == dtype
+    torch.testing.assert_close(start, layer.get_weight_norm(weight, 0 * weight, 0.5), rtol=1e-6, atol=0)  # a share of 1
+    exact = torch.linalg.norm(weight.double() + 0.5 * up.double() @ down.double(), dim=1)
+    spacing = 2**-8 if dtype == torch.bfloat16 else 1e-6
+    torch.testing.assert_close(norms.of(weight, down, up).double(), exact, rtol=spacing, atol=0)
+    torch.testing.assert_close(layer.get_weight_norm(weight, up @ down, 0.5).double(), exact, rtol=2 * spacing, atol=0)
+
+
+def test_gradients_of_dora_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    shapes = {"x": (2, 3, 5), "down": (2, 5), "up": (4, 2), "share": (4,)}
+    x, down, up, share = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes.values())
+    weight, bias = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+
+    def step(*given: torch.Tensor) -> Any:
+        x, down, up, share = given
+        return module._Dora.apply(x, weight, bias, down, up, share, 0.7)
+
+    torch.testing.assert_close(step(x, down, up, share), x @ ((weight + 0.7 * up @ down) * share[:, None]).T + bias)
+    assert torch.autograd.gradcheck(step, (x, down, up, share))
 
 
 def test_afterwards_the_model_is_the_stock_one(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
 }
 CASES: dict[str, dict[str, Any]] = {
     "llama-lora": {"rank": 2},
+    "llama-dora": {"method": "dora", "rank": 2},
     "bert-full": {"method": "full", "learning_rate": 1e-3},
     "gpt2-one-by-one": {"method": "full", "learning_rate": 1e-3, "batch_size": 1, "accumulation": 1},
     "llama-prefix": {"method": "prefix", "virtual_tokens": 4, "initialisation": "zero"},

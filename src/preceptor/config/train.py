@@ -141,13 +141,15 @@ class TrainSettings(Section):
         Keys outside `FIRST_KEYS` count only where they differ from their default, so that a new key of this class
         leaves the results that were computed before it valid. Keys of `ACCOMPANYING` never count, nor does the place
         of a teacher's weights: what they hold decides, and stands beside these keys (`train.teaching.identity_of`).
-        The tables of objectives that are not learnt do not count either.
+        The tables of objectives that are not learnt do not count either. A method of `METHOD_VERSIONS` counts with its
+        version.
         """
         idle = [name for name in ("rationale", "distillation", "contrastive") if not getattr(self.objectives, name)]
         without: dict[str, Any] = {"distillation": {"weights"}, **dict.fromkeys((*ACCOMPANYING, *idle), True)}
         given = self.model_dump(mode="json", include=include, exclude=without)
         usual = type(self)().model_dump(mode="json", exclude=without)
-        return {
+        version = {} if include or self.method not in METHOD_VERSIONS else {"version": METHOD_VERSIONS[self.method]}
+        return version | {
             key: _differing(value, usual[key])
             for key, value in given.items()
             if key in FIRST_KEYS or value != usual[key]
@@ -175,6 +177,9 @@ FIRST_KEYS = frozenset(
     }
 )
 """Keys of `[train]` that are part of the identity of every result. Never add to them."""
+
+METHOD_VERSIONS = {"dora": 2}
+"""Raise (or begin with 2) when the code trains a method to other numbers, so that its results are computed anew."""
 
 ACCOMPANYING = {"checkpoint_seconds", "checkpoint_every", "track", "processes"}
 """Keys of `[train]` that say how training is carried out and not what is learnt."""

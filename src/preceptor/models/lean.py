@@ -1,10 +1,11 @@
 """The same layers with fewer passes over memory, for training.
 
 Between the large matrix products of a small model stand many short passes over activations, each of which autograd
-also keeps for the way back. Four places are written as one step with a gradient of its own, which keeps only what the
+also keeps for the way back. Five places are written as one step with a gradient of its own, which keeps only what the
 gradient needs and computes the rest again:
 
     LoRA           y = x W' + s (x A') B', added into the product instead of beside it      Hu et al. 2021
+    DoRA           y = m / |W + s B A| (x W' + s (x A') B'), the norm of the rows once a step   Liu et al. 2024
     RMS norm       y = w x / sqrt(mean(x^2) + e), keeps x and one number a row                Zhang and Sennrich 2019
     gated MLP      h = silu(g) u, keeps g and u
     attention      softmax(q k' / sqrt(d)) v in parts, keeps q, k and v                       after Dao et al. 2022
@@ -22,6 +23,7 @@ from typing import Any
 
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
+from peft.tuners.lora.variants import DoraLinearVariant
 from torch import nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -60,6 +62,56 @@ class _Lora(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             x = (gradient @ weight).addmm_(small, down).view(ctx.shape)
         return x, None, None, small.T @ flat, (gradient.T @ inner).mul_(ctx.scale), None
+
+
+class _Dora(torch.autograd.Function):
+    """x [..., in] -> [..., out]. `share` [out] multiplies the adapted rows: magnitude by norm."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, weight: Any, bias: Any, down: Any, up: Any, share: Any, scale: float) -> Any:
+        flat = x.reshape(-1, x.shape[-1])
+        inner = flat @ down.T
+        adapted = (flat @ weight.T).addmm_(inner, up.T, alpha=scale)
+        ctx.save_for_backward(flat, inner, adapted, weight, down, up, share)
+        ctx.scale, ctx.shape = scale, x.shape
+        out = adapted * share
+        return (out if bias is None else out.add_(bias)).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        flat, inner, adapted, weight, down, up, share = ctx.saved_tensors
+        gradient = gradients[0].reshape(-1, weight.shape[0])
+        of_share = (gradient * adapted).sum(0)
+        scaled = gradient * share
+        small = (scaled @ up).mul_(ctx.scale)
+        x = None
+        if ctx.needs_input_grad[0]:
+            x = (scaled @ weight).addmm_(small, down).view(ctx.shape)
+        return x, None, None, small.T @ flat, (scaled.T @ inner).mul_(ctx.scale), of_share, None
+
+
+@dataclass(slots=True)
+class _RowNorms:
+    """Norms of the rows of W + s B A, [out], without gradients (Liu et al. 2024, section 4.3).
+
+    |w + s b A|^2 = |w|^2 + 2 s (w A') b' + s^2 b A A' b' for a row w of W and b of B, so that only thin products are
+    needed. |w|^2 is computed once; the rest each time, because weights put together from parts may change unnoticed.
+    """
+
+    scale: float
+    squares: torch.Tensor | None = None
+
+    @torch.inference_mode(mode=False)  # what a look at validation computes is used in training, too
+    @torch.no_grad()
+    def of(self, weight: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """The norms in the weights' own dtype, as stock peft has them: magnitudes begin as the norms of W."""
+        if self.squares is None:
+            self.squares = weight.float().square().sum(1)
+        wide, narrow = up.float(), down.float()
+        crossed = ((weight @ down.T).float() * wide).sum(1)
+        added = ((wide @ (narrow @ narrow.T)) * wide).sum(1)
+        found = self.squares + 2 * self.scale * crossed + self.scale**2 * added
+        return found.clamp(min=0).sqrt().to(weight.dtype)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -247,21 +299,29 @@ def _lean_forward(module: Any) -> Callable[..., Any] | None:
 
 
 def _lora_forward(module: LoraLinear) -> Callable[..., Any] | None:
-    """None for what is more than one plain adapter on a frozen linear layer: dropout, DoRA, other types of numbers."""
+    """None for what is more than one LoRA or DoRA on a frozen linear layer: dropout, other types of numbers."""
     names = list(module.lora_A.keys())
     base = module.base_layer
-    if len(names) != 1 or module.lora_variant or not isinstance(base, nn.Linear) or base.weight.requires_grad:
+    if len(names) != 1 or not isinstance(base, nn.Linear) or base.weight.requires_grad:
         return None
     name = names[0]
+    dora = isinstance(module.lora_variant.get(name), DoraLinearVariant)
+    if module.lora_variant and not dora:
+        return None
     down, up = module.lora_A[name], module.lora_B[name]
+    trained = [down.weight, up.weight, *([module.lora_magnitude_vector[name].weight] if dora else [])]
     plain = isinstance(module.lora_dropout[name], nn.Identity) and up.bias is None
-    if not plain or {down.weight.dtype, up.weight.dtype} != {base.weight.dtype}:
+    if not plain or {weight.dtype for weight in trained} != {base.weight.dtype}:
         return None
     stock, scale = module.forward, module.scaling[name]
+    norms = _RowNorms(scale) if dora else None
 
     def forward(x: torch.Tensor) -> Any:
         if module.disable_adapters or module.merged:
             return stock(x)
-        return _Lora.apply(x, base.weight, base.bias, down.weight, up.weight, scale)
+        if norms is None:
+            return _Lora.apply(x, base.weight, base.bias, down.weight, up.weight, scale)
+        share = module.lora_magnitude_vector[name].weight / norms.of(base.weight, down.weight, up.weight)
+        return _Dora.apply(x, base.weight, base.bias, down.weight, up.weight, share, scale)
 
     return forward
