@@ -44,7 +44,7 @@ class Recipe(Section):
     for the same inputs is not computed again, so that an experiment may be run in parts and on several machines."""
     reuse: tuple[str, ...] = ()
     """Folders of other recipes' `results`, relative to the recipe: what one of them holds for the same inputs is taken
-    over into `results` and not computed again. Not of a sweep's points."""
+    over into `results` and not computed again. Not of a sweep's points or of baselines."""
     published: tuple[PublishedSettings, ...] = ()
     published_notes: tuple[Words, ...] = ()
     """Sentences that the report says below the published figures."""

@@ -91,19 +91,26 @@ def _read_validation(dataset: Dataset, kept: Mapping[str, Any]) -> list[Predicti
 
 
 def from_book(state: Run, name: str, identity: str, setting: str) -> Found | None:
-    """What the recipe's book of results holds of a cell; None where there is no book, or nothing for these inputs."""
-    kept = None if state.book is None else state.book.predictions(name, identity)
-    if kept is None:
+    """What the recipe's book of results holds of a cell; None where there is no book, or nothing for these inputs.
+
+    Raises `DataError` naming a file that holds something else than was written.
+    """
+    book = state.book
+    kept = None if book is None else book.predictions(name, identity)
+    if book is None or kept is None:
         return None
     dataset = state.datasets[setting]
     gold = {example.id: example.label for example in dataset.test}
     columns = zip(kept["ids"], kept["said"], kept["outcomes"], kept["probabilities"], strict=True)
-    predictions = [
-        Prediction(name, gold[name], said, Outcome(outcome), tuple(probabilities))
-        for name, said, outcome, probabilities in columns
-    ]
-    validation = _read_validation(dataset, kept["extra"].get("validation", {}))
-    return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"], validation)
+    try:
+        predictions = [
+            Prediction(item, gold[item], said, Outcome(outcome), tuple(probabilities))
+            for item, said, outcome, probabilities in columns
+        ]
+        validation = _read_validation(dataset, kept["extra"].get("validation", {}))
+        return Found(predictions, kept["fit"], kept["extra"]["cut_prompts"], validation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise book.broken(name) from error
 
 
 def record_look(

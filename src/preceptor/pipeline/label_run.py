@@ -10,6 +10,7 @@ from typing import Any
 from preceptor.augment.stage import spend_of
 from preceptor.config import Recipe, StudentSettings, TrainSettings
 from preceptor.data.base import Dataset
+from preceptor.data.files import resolve
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
@@ -59,7 +60,7 @@ class Run:
     def book(self) -> ResultsBook | None:
         """Where the recipe wants the predictions of finished cells to be kept beside the run's own folder."""
         given = self.recipe.results
-        return None if given is None else ResultsBook((self.base / given).resolve())
+        return None if given is None else ResultsBook(resolve(given, self.base).resolve())
 
 
 @dataclass(frozen=True)

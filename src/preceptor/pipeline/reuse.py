@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from preceptor.data.files import resolve
 from preceptor.pipeline.label_arms import nothing_kept
 from preceptor.pipeline.label_cells import about, evaluate_stage, finished
 from preceptor.pipeline.label_run import Cell, Run
@@ -24,22 +25,27 @@ def take_over(state: Run, planned: Sequence[Cell]) -> None:
     Says what was taken from where, and which folder is not there. Raises `DataError` for a file that cannot be read.
     """
     for given in state.recipe.reuse:
-        folder = (state.base / Path(given).expanduser()).resolve()
+        folder = resolve(given, state.base).resolve()
         if not folder.is_dir():
             state.progress.say(f"cells: there are no results in {folder} (reuse), so none are taken from there")
             continue
-        missing = [cell for cell in planned if not nothing_kept(state, cell) and not finished(state, cell)]
-        taken = _from_folder(state, {evaluate_stage(state, cell).identity: cell for cell in missing}, folder)
+        missing: dict[str, list[Cell]] = {}  # two students may be one under two names, e.g. untrained
+        for cell in planned:
+            if not nothing_kept(state, cell) and not finished(state, cell):
+                missing.setdefault(evaluate_stage(state, cell).identity, []).append(cell)
+        taken = _from_folder(state, missing, folder)
         if taken:
             state.progress.say(f"cells: {taken} of {len(planned)} taken from {folder}: the same inputs")
 
 
-def _from_folder(state: Run, missing: dict[str, Cell], folder: Path) -> int:
+def _from_folder(state: Run, missing: dict[str, list[Cell]], folder: Path) -> int:
     assert state.book is not None
     known = {identity: entry for identity, entry in ResultsBook(folder).known() if identity in missing}
-    for look in read_looks(folder) if known else []:
+    # Its own results have their looks already: under another cell's name they would count twice.
+    for look in read_looks(folder) if known and folder != state.book.folder else []:
         if look.identity in known:
-            record([state.root, state.book.folder], replace(look, cell=missing[look.identity].name))
-    for identity, entry in known.items():
-        state.book.adopt(missing[identity].name, entry, about(missing[identity]))
-    return len(known)
+            record([state.root, state.book.folder], replace(look, cell=missing[look.identity][0].name))
+    adopted = [(cell, entry) for identity, entry in known.items() for cell in missing[identity]]
+    for cell, entry in adopted:
+        state.book.adopt(cell.name, entry, about(cell))
+    return len(adopted)

@@ -43,7 +43,7 @@ class ResultsBook:
         try:
             return _scores(found["scores"])
         except (KeyError, TypeError) as error:
-            raise self._broken(cell) from error
+            raise self.broken(cell) from error
 
     def add_training(self, cell: str, identity: str, fit: Mapping[str, Any]) -> None:
         """Write down what training did. Scores of earlier weights go with them."""
@@ -60,8 +60,8 @@ class ResultsBook:
         found: dict[str, Any] = self._read(cell).get(part, {})
         if found.get("identity") != identity:
             return None
-        if not all(isinstance(found.get(key), list) for key in ("ids", "said", "outcomes", "probabilities")):
-            raise self._broken(cell)
+        if not _whole(found):
+            raise self.broken(cell)
         return found
 
     def add_predictions(
@@ -91,11 +91,16 @@ class ResultsBook:
         self._write(cell, {**kept, part: {**entry, **_made_with()}})
 
     def known(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Identity and entry of all predictions in the folder; files that are no results are passed over."""
+        """Identity and entry of all predictions in the folder; files that are no results are passed over.
+
+        Raises `DataError` naming a file that cannot be read, or lacks something.
+        """
         for path in sorted(self.folder.glob("*.json")):
             value = read_json(path)
             entry = value.get("predictions") if isinstance(value, dict) else None
             if isinstance(entry, dict) and isinstance(entry.get("identity"), str):
+                if not _whole(entry):
+                    raise self.broken(path.stem)
                 yield entry["identity"], entry
 
     def adopt(self, cell: str, entry: Mapping[str, Any], about: Mapping[str, Any]) -> None:
@@ -114,15 +119,26 @@ class ResultsBook:
         if not path.exists():
             return {}
         found = read_json(path)
-        if not isinstance(found, dict) or not isinstance(found.get("benchmarks", {}), dict):
-            raise self._broken(cell)
+        parts = ("training", "benchmarks", "predictions", "choosing")
+        if not isinstance(found, dict) or not all(isinstance(found.get(part, {}), dict) for part in parts):
+            raise self.broken(cell)
         return found
 
     def _write(self, cell: str, value: Mapping[str, Any]) -> None:
         write_text(self._path(cell), _lines(value) + "\n")
 
-    def _broken(self, cell: str) -> DataError:
+    def broken(self, cell: str) -> DataError:
+        """What to raise for a cell's file that does not hold what was written."""
         return DataError.at(self._path(cell), "is not a file of results", hint="Delete it; its cell is run again.")
+
+
+def _whole(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of predictions has all that `ResultsBook.add_predictions` writes, one of each for every item."""
+    columns = [entry.get(key) for key in ("ids", "said", "outcomes", "probabilities")]
+    if not all(isinstance(column, list) for column in columns) or len({len(c) for c in columns if c is not None}) > 1:
+        return False
+    extra = entry.get("extra")
+    return isinstance(extra, dict) and isinstance(extra.get("cell", {}), dict) and "fit" in entry
 
 
 def _scores(value: Mapping[str, Any]) -> BenchmarkScores:

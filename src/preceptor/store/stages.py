@@ -112,11 +112,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; `DataError` with the line if it is malformed."""
+    """Read JSON; `DataError` with the line if it is malformed, or in one sentence if it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError.at(path, f"is not valid JSON ({error.msg})", line=error.lineno) from error
+    except UnicodeDecodeError as error:
+        raise DataError.at(path, f"is not valid JSON (byte {error.start} is not UTF-8)") from error
     except OSError as error:
         raise DataError.at(path, f"cannot be read ({(error.strerror or 'unknown cause').lower()})") from error
 
