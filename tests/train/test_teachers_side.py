@@ -15,6 +15,7 @@ from preceptor.config import DistillationSettings, StudentSettings, TrainSetting
 from preceptor.errors import ModelError, RecipeError
 from preceptor.models.score import normalised
 from preceptor.models.student import Student
+from preceptor.store.stages import MARK, write_json
 from preceptor.train.batches import TrainingItem, make_items
 from preceptor.train.cell import train_cell
 from preceptor.train.objectives import equipped, fit
@@ -86,6 +87,16 @@ def test_the_identity_is_that_of_the_weights_wherever_they_lie(
     file = next(moved.glob("*.safetensors"))
     file.write_bytes(file.read_bytes() + b" ")
     assert identity_of(settings(model, weights="moved"), tmp_path) != first
+
+
+def test_a_teacher_that_a_run_made_anew_is_another_one(tmp_path: Path) -> None:
+    plain = identity_of(settings(tmp_path), tmp_path)
+    assert set(plain) == {"teacher", "head", "weights"}  # results of models that no run made stay valid
+    found = [plain]
+    for made in ("first", "second"):
+        write_json(tmp_path / MARK, {"identity": made})
+        found.append(identity_of(settings(tmp_path), tmp_path))
+    assert found[1] != found[2] != found[0] != found[1]
 
 
 # --- tokens --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from preceptor.models.load import head_of, load_tokenizer
 from preceptor.models.score import BATCH_TOKENS, by_length
 from preceptor.models.student import Student, open_student, restore
 from preceptor.records import Example
+from preceptor.store.stages import made_by
 from preceptor.train.batches import Taught, TrainingItem
 from preceptor.train.rationale import answer_rows
 
@@ -56,11 +57,14 @@ def trained_folder(settings: DistillationSettings, base: Path) -> Path | None:
 
 
 def identity_of(settings: DistillationSettings, base: Path) -> dict[str, Any]:
-    """All of the teacher that decides what it thinks: its name, and the hash of the weights that were trained on it."""
+    """All of the teacher that decides what it thinks: its name, the run that made it where one did, and the hash of the
+    weights that were trained on it.
+    """
     folder = trained_folder(settings, base)
     files = [] if folder is None else sorted(folder.glob("*.safetensors"))
     return {
         "teacher": settings.teacher,
+        **made_by(str(settings.teacher)),
         "head": settings.head,
         "weights": [_digest(path, path.stat().st_mtime_ns) for path in files],
     }
