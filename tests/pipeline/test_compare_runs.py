@@ -116,6 +116,8 @@ def test_within_a_run_students_stand_against_one_of_them(one: Path, tmp_path: Pa
         compare_runs([one], Chosen(baseline_student="big"))
     with pytest.raises(DataError, match="no other student has an arm and setting in common with 'third'"):
         compare_runs([two], Chosen(baseline_student="third"))
+    with pytest.raises(DataError, match=r"nothing to compare: 'minilm' has no arm 'old'\."):
+        compare_runs([one], Chosen(baseline_student="minilm", baseline="old"))
     with pytest.raises(DataError, match="has no student 'third'"):
         compare_runs([one, two], Chosen(baseline_student="third"))
 
@@ -258,6 +260,39 @@ def test_what_holds_no_predictions_is_said_in_one_sentence(one: Path, tmp_path: 
     broken = tmp_path / "broken.json"
     write_json(broken, {"predictions": {"ids": ["i0"], "extra": {}}})
     assert refused(one, broken) == f"{broken}: is not a file of results"
+    write_json(broken, {"predictions": {"ids": ["i0"], "extra": ["cell"]}})
+    assert refused(one, broken) == f"{broken}: is not a file of results"
+
+
+def test_a_results_json_that_lacks_something_is_said_in_one_sentence(one: Path) -> None:
+    whole = json.loads((one / "results.json").read_text())
+    row = next(row for row in whole["rows"] if row["kind"] == "arm")
+    for changed in (
+        {key: value for key, value in whole.items() if key != "rows"},
+        {**whole, "rows": [{key: value for key, value in row.items() if key != "seed_scores"}]},
+        {**whole, "rows": "none"},
+        {key: value for key, value in whole.items() if key != "split"},
+    ):
+        write_json(one / "results.json", changed)
+        assert refused(one) == f"{one}: its results.json is not as a run writes it."
+
+
+def test_a_broken_file_among_results_is_not_left_out_without_a_word(tmp_path: Path) -> None:
+    book, cell = ResultsBook(tmp_path), {"task": "t", "split": "s", "labels": LABELS, "setting": "", "student": "a"}
+    for arm in ("none", "rewrite"):
+        for seed in (1, 2):
+            said = answers(0.6, seed)
+            extra = {"cell": {**cell, "arm": arm, "seed": seed}, "gold": [p.gold for p in said]}
+            book.add_predictions(f"a-plain-{arm}-seed-{seed}", f"{arm} {seed}", said, None, extra)
+    write_json(tmp_path / "foreign.json", {"predictions": ["of", "another", "kind"]})
+    found = compare_runs([tmp_path], resamples=100).comparisons
+    assert [(one.baseline_seeds, one.arm_seeds) for one in found] == [(2, 2)]
+    (tmp_path / "a-plain-none-seed-2.json").write_text("{\n<<<<<<< ours")
+    with pytest.raises(DataError, match=r"a-plain-none-seed-2\.json, line 2: is not valid JSON"):
+        compare_runs([tmp_path], resamples=100)
+    (tmp_path / "a-plain-none-seed-2.json").write_bytes(b"\xff")
+    with pytest.raises(DataError, match="byte 0 is not UTF-8"):
+        compare_runs([tmp_path], resamples=100)
 
 
 def test_a_run_whose_folder_holds_other_predictions_than_its_results_is_refused(one: Path) -> None:

@@ -116,6 +116,9 @@ def _within(selected: Sequence[Contender], chosen: Chosen) -> list[tuple[Contend
         if rival is None:
             missing = f"no arm stands beside an arm {name!r} of the same student and setting"
             hint = "Name another arm with --baseline, a student with --baseline-student, or a second run."
+        elif chosen.baseline and not any((one.student, one.arm) == (rival, name) for one in selected):
+            missing = f"{rival!r} has no arm {name!r}"
+            hint = "Name one of its arms with --baseline."
         else:
             missing = f"no other student has an arm and setting in common with {rival!r}"
             hint = f"Name the arm of {rival!r} that all are compared with by --baseline."

@@ -96,11 +96,14 @@ def _run_folder(folder: Path, source: str) -> list[Contender]:
             "is no run on a task with labels, so it holds no predictions of labels.",
             hint="A run of instructions compares its arms in its own report.",
         )
-    found = [
-        _of_row(folder, source, row, results)
-        for row in results["rows"]
-        if row["kind"] in ("arm", UNTRAINED, "baseline")
-    ]
+    try:
+        found = [
+            _of_row(folder, source, row, results)
+            for row in results["rows"]
+            if row["kind"] in ("arm", UNTRAINED, "baseline")
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError.at(source, "its results.json is not as a run writes it.", hint="Run it again.") from error
     if not found:
         raise DataError.at(source, "the run scored no student.", hint="Give a run that did.")
     return found
@@ -150,7 +153,9 @@ def _of_row(folder: Path, source: str, row: Mapping[str, Any], results: Mapping[
 
 def _cells(files: Sequence[Path], source: str, reference: Reference | None) -> list[Contender]:
     """The cells of a folder of results, seeds of one student and arm together."""
-    cells = [(file, value["predictions"]) for file in files if "predictions" in (value := _json_object(file))]
+    values = [(file, read_json(file)) for file in files]  # one that is broken must not be missing without a word
+    found = [(file, value.get("predictions")) for file, value in values if isinstance(value, Mapping)]
+    cells = [(file, entry) for file, entry in found if isinstance(entry, Mapping)]
     if not cells:
         raise DataError.at(
             source,
@@ -169,8 +174,8 @@ def _cells(files: Sequence[Path], source: str, reference: Reference | None) -> l
 
 def _cell(file: Path, entry: Mapping[str, Any], source: str, reference: Reference | None) -> Contender:
     extra = entry.get("extra") or {}
-    about, gold = extra.get("cell"), extra.get("gold")
     try:
+        about, gold = extra.get("cell"), extra.get("gold")
         if about is None or gold is None:
             about, gold = _unsaid(file, entry, reference)
         columns = zip(entry["ids"], gold, entry["said"], entry["outcomes"], entry["probabilities"], strict=True)
@@ -182,7 +187,7 @@ def _cell(file: Path, entry: Mapping[str, Any], source: str, reference: Referenc
             shared=extra.get("shared_contexts", {}),
             **{name: about[name] for name in ("task", "split", "setting", "student", "arm")},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError.at(file, "is not a file of results", hint="Delete it; its cell is run again.") from error
 
 
