@@ -120,6 +120,17 @@ def test_too_sure_a_student_has_a_larger_error_and_the_interval_holds_the_true_o
     assert low_high(honest.ece)[0] < 0.02  # a perfect student's error is chance, and its interval comes near 0
 
 
+def test_a_student_that_says_the_same_of_every_item_has_intervals_with_a_width() -> None:
+    golds = np.repeat([0, 1, 2], [110, 68, 22])
+    constant = predictions(golds, np.tile([0.6, 0.3, 0.1], (200, 1)))
+    found = calibrate({1: constant, 2: constant}, LABELS, 2000, 0)
+    assert found is not None
+    errors = (np.square(np.array([0.6, 0.3, 0.1]) - np.eye(3)).sum(axis=1))[golds]
+    half = 1.96 * errors.std() / np.sqrt(200)
+    assert low_high(found.brier) == pytest.approx((errors.mean() - half, errors.mean() + half), abs=0.015)
+    assert np.ptp(low_high(found.ece)) > 0.05
+
+
 def test_what_chance_makes_of_a_perfect_student_is_known() -> None:
     found = [calibrate({1: student(300, trial)}, LABELS, 100, 0) for trial in range(150)]
     errors = [one.ece.value for one in found if one is not None]
