@@ -13,11 +13,12 @@ student with the same confidences: the mean distance of a normal variable with t
 for the true label, 0 for the others; 0 to 2.
 
 **Intervals** are the bootstrap of `statistics` over items (or contexts) and seeds, items being drawn from all labels
-together, as for accuracy, and bins being those of the items as they are. Resampling adds to the noise that is in the bins already, so resampled calibration errors are too high on
-average, by about as much as the error itself is: the lower end is moved down by twice that mean excess, not below 0,
-the upper end by once. Of a student that is too sure (true errors of .13 and .19) they hold the true error
-in 96 to 97 % of samples, of one that is a little so (.04) in 85 and 95 %, of a perfect one in only 66 and 70 % (100 and
-500 items, 10 bins, 150 samples each): near 0 look at what chance makes instead. Brier's score is held in 92 to 96 %.
+together, as for accuracy, and bins being those of the items as they are. Resampling adds to the noise that is in the
+bins already, so resampled calibration errors are too high on average, by about as much as the error itself is: the
+lower end is moved down by twice that mean excess, not below 0, the upper end by once. Of a student that is too sure
+(true errors of .13 and .19) they hold the true error in 96 to 97 % of samples, of one that is a little so (.04) in 85
+and 95 %, of a perfect one in only 66 and 70 % (100 and 500 items, 10 bins, 150 samples each): near 0 look at what
+chance makes instead. Brier's score is held in 92 to 96 %.
 
 **Label prior.** A student may prefer a label whatever the item (Zhao et al. 2021). The prior it acts by is estimated
 as the mean of its probabilities (Batch Calibration, Zhou et al. 2024), here over validation items, and replaced by
