@@ -254,8 +254,10 @@ def test_the_quick_bench_of_training_ends_with_its_figures(data_root: Path) -> N
     assert 0 < line["of_matmul_limit"] < 1
     assert line["vs_trl"] is None  # no peer is installed for a test
     assert line["losses"]["largest_difference_ours_float32"] < 1e-3
-    assert line["losses"]["largest_difference_ours_bfloat16"] < 0.1
-    assert {name: len(means) for name, means in line["losses"]["tens"].items()} == dict.fromkeys(
+    tens = line["losses"]["tens"]
+    # Far from float32 in the first steps, as any loop in that type is; not from the stock loop in the same type.
+    assert tens["ours bfloat16"] == pytest.approx(tens["plain bfloat16"], rel=0.02)
+    assert {name: len(means) for name, means in tens.items()} == dict.fromkeys(
         ("plain float32", "ours float32", "ours bfloat16", "plain bfloat16"), 1
     )
     assert line["cached"]["loss_difference"] < 0.02
