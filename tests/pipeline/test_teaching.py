@@ -73,9 +73,9 @@ def test_a_teacher_is_asked_once_for_all_arms_and_seeds(
     asked: list[int] = []
     write = teaching.__dict__["_ask"]
 
-    def counted(state: Run, cell: Cell, missing: Any) -> None:
+    def counted(state: Run, cell: Cell, task: Task, missing: Any) -> None:
         asked.extend(len(items) for _, items, _ in missing)
-        write(state, cell, missing)
+        write(state, cell, task, missing)
 
     monkeypatch.setattr(teaching, "_ask", counted)
     checked = recipe(demo_models["bert"], demo_models["llama"])

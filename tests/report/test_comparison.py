@@ -41,10 +41,12 @@ def test_a_sentence_says_which_gap_could_have_been_found() -> None:
     wide = replace(ONE, p=0.01, p_holm=0.02)
     assert compare_sentences([wide])[0].endswith("p 0.0100), since other seeds might turn it.")
     many = replace(ONE, p=0.02, p_holm=0.08)
-    differing = [replace(many, arm=f"minilm, {n}", detectable=n / 100) for n in range(1, 8)]
+    differing = [
+        replace(many, arm=f"minilm, {n}", detectable=n / 100, detectable_in_family=n / 50) for n in range(1, 8)
+    ]
     assert compare_sentences(differing)[-1] == (
-        "Gaps under 1.0 to 7.0 points (the table's last column) cannot be told from noise; for a verdict among all 7 "
-        "they must be larger yet."
+        "Gaps under 1.0 to 7.0 points (the table's last column), under 2.0 to 14.0 among 7 comparisons, cannot be told "
+        "from noise."
     )
     assert len(compare_sentences(differing)) == len(differing) + 1
     assert compare_sentences([many] * 4)[0].endswith(

@@ -102,17 +102,11 @@ def spreads(
     groups_I = check_clusters(clusters_I, len(indices.gold_I))
     columns_IX = _columns(indices.gold_I, indices.predicted_RI, len(labels))
     whole_MPS = _scores(columns_IX.sum(axis=0, keepdims=True), len(labels), len(runs), len(seeds))[:, 0]
-    drawn_MBPS = np.stack(
-        [
-            _scores(
-                resampled_sums(columns_IX, indices.gold_I, resamples, seed, groups_I, stratified=metric != "accuracy"),
-                len(labels),
-                len(runs),
-                len(seeds),
-            )[number]
-            for number, metric in enumerate(METRICS)
-        ]
-    )
+    drawn_MBPS = np.empty((len(METRICS), resamples, len(runs), len(seeds)))
+    for number, metric in enumerate(METRICS):
+        stratified = metric != "accuracy"  # as in statistics.bootstrap
+        drawn = resampled_sums(columns_IX, indices.gold_I, resamples, seed, groups_I, stratified=stratified)
+        drawn_MBPS[number] = _scores(drawn, len(labels), len(runs), len(seeds))[number]
     weights_BS = np.random.default_rng([seed, 1]).multinomial(
         len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples
     ) / len(seeds)

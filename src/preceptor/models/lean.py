@@ -5,7 +5,7 @@ also keeps for the way back. Five places are written as one step with a gradient
 gradient needs and computes the rest again:
 
     LoRA           y = x W' + s (x A') B', added into the product instead of beside it      Hu et al. 2021
-    DoRA           y = m / |W + s B A| (x W' + s (x A') B'), the norm of the rows once a step   Liu et al. 2024
+    DoRA           y = m / |W + s B A| (x W' + s (x A') B'), the norm by thin products   Liu et al. 2024
     RMS norm       y = w x / sqrt(mean(x^2) + e), keeps x and one number a row                Zhang and Sennrich 2019
     gated MLP      h = silu(g) u, keeps g and u
     attention      softmax(q k' / sqrt(d)) v in parts, keeps q, k and v                       after Dao et al. 2022

@@ -83,8 +83,7 @@ def run_instructions(
     deadline = Deadline.after(minutes, command)
     state = InstructRun(recipe, folder, base, progress, command, deadline)
     refuse_foreign(folder)
-    if state.book.folder.exists() and not state.book.folder.is_dir():
-        raise RecipeError(f"results = {recipe.results!r}: {state.book.folder} is a file.", "Name a folder.")
+    state.book.check(recipe.results)
     with sole_writer(folder), driving(), Pool(workers, deadline, progress) as pool:
         load_benchmarks(state)
         write_text(folder / "recipe.toml", resolved(recipe))

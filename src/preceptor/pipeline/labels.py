@@ -21,7 +21,6 @@ from pathlib import Path
 
 from preceptor.config import Recipe
 from preceptor.data.load import load_datasets
-from preceptor.errors import RecipeError
 from preceptor.pipeline.baselines import answer_baselines, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.generating import augment_or_wait
@@ -64,8 +63,8 @@ def run(
     given = recipe if recipe.sweep is not None else None
     state = Run(settled(recipe), folder, base, progress, command, deadline=deadline, given=given)
     refuse_foreign(folder)
-    if state.book is not None and state.book.folder.exists() and not state.book.folder.is_dir():
-        raise RecipeError(f"results = {recipe.results!r}: {state.book.folder} is a file.", "Name a folder.")
+    if state.book is not None:
+        state.book.check(recipe.results)
     with sole_writer(folder), driving(), Pool(workers, deadline, progress) as pool:
         load_data(state)
         write_text(folder / "recipe.toml", state.written)

@@ -80,10 +80,11 @@ def taught(state: Run, cell: Cell) -> list[Path]:
     """
     if not teacher_of(state, cell):
         return []
-    stages = [(name, items, _stage(state, cell, items)) for name, items in _groups(state, cell) if items]
+    task = read_task(state, cell)
+    stages = [(name, items, _stage(state, cell, task, items)) for name, items in _groups(state, cell) if items]
     missing = [one for one in stages if not one[2].done]
     if missing:
-        _ask(state, cell, missing)
+        _ask(state, cell, task, missing)
     return [stage.folder for _, _, stage in stages]
 
 
@@ -93,11 +94,11 @@ def _groups(state: Run, cell: Cell) -> Iterator[tuple[str, Sequence[Example]]]:
     yield from groups_for(state, cell).items()
 
 
-def _stage(state: Run, cell: Cell, items: Sequence[Example]) -> Stage:
+def _stage(state: Run, cell: Cell, task: Task, items: Sequence[Example]) -> Stage:
     settings = cell.settings
     inputs = {
         **teacher_of(state, cell),
-        "task": asdict(read_task(state, cell)),
+        "task": asdict(task),
         "items": fingerprint(items),
         "max_length": settings.max_length,
         "dtype": settings.dtype,
@@ -116,10 +117,10 @@ def _stage(state: Run, cell: Cell, items: Sequence[Example]) -> Stage:
     return Stage(state.folder / "train" / cell.setting / "distillation" / found[:16], found)
 
 
-def _ask(state: Run, cell: Cell, missing: Sequence[tuple[str, Sequence[Example], Stage]]) -> None:
+def _ask(state: Run, cell: Cell, task: Task, missing: Sequence[tuple[str, Sequence[Example], Stage]]) -> None:
     from preceptor.train.teaching import open_teacher, write_labels, write_tokens
 
-    settings, task = cell.settings, read_task(state, cell)
+    settings = cell.settings
     for _, items, _ in missing:
         _check_readable(settings, task, items)
     teacher = open_teacher(

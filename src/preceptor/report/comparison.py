@@ -117,11 +117,12 @@ def _said(one: Comparison, family: int) -> str:
 def _could_all(comparisons: Sequence[Comparison]) -> str:
     """The gaps of many comparisons in one sentence; the table has each."""
     gaps = sorted(one.detectable for one in comparisons if one.detectable is not None)
-    if not gaps:
+    among = sorted(one.detectable_in_family for one in comparisons if one.detectable_in_family is not None)
+    if not gaps or not among:
         return "Nothing can be said about which gaps could be found."
     return (
-        f"Gaps under {_up(gaps[0])} to {_up(gaps[-1])} points (the table's last column) cannot be told from noise; "
-        f"for a verdict among all {len(comparisons)} they must be larger yet."
+        f"Gaps under {_up(gaps[0])} to {_up(gaps[-1])} points (the table's last column), under {_up(among[0])} to "
+        f"{_up(among[-1])} among {len(comparisons)} comparisons, cannot be told from noise."
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from preceptor.errors import DataError
+from preceptor.errors import DataError, RecipeError
 from preceptor.records import BenchmarkScores, Measure, Prediction
 from preceptor.store.provenance import machine, provenance
 from preceptor.store.stages import read_json, write_text
@@ -29,6 +29,11 @@ class ResultsBook:
     """A folder with a file for each cell. What is found under another identity is the result of other inputs."""
 
     folder: Path
+
+    def check(self, given: str | None) -> None:
+        """Raise `RecipeError` where a file lies in the folder's place; `given` is what the recipe says."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RecipeError(f"results = {given!r}: {self.folder} is a file.", "Name a folder.")
 
     def training(self, cell: str, identity: str) -> Mapping[str, Any] | None:
         """What training did in this cell, if it is known for these inputs."""
