@@ -91,7 +91,9 @@ def test_what_is_wrong_with_a_figure_is_one_sentence(old: str, new: str, said: s
 def test_the_rows_there_are_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         read(tmp_path, RECIPE.replace("small/none", "smal/none"))
-    assert caught.value.hint == "There are small/untrained, small/none, small/rewrite, encoder/none, encoder/rewrite."
+    assert caught.value.hint == (
+        "There are small/untrained, small/none, small/rewrite, encoder/none, encoder/rewrite, floor, human."
+    )
 
 
 def test_notes_without_figures_are_refused(tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_rows_of_other_scales_may_be_named_and_are_left_out_where_they_are_not_r
     large = read(tmp_path, text, scale="large")
     assert large.published[0].beside == ("large/none",)
     assert read(tmp_path, resolved(large)) == large  # without the scales, too
-    assert read(tmp_path, text, student="a/third").published[0].beside == ()
+    assert read(tmp_path, text, student="a/third").published[0].beside == ("third/none",)
 
 
 def test_a_figure_of_a_scale_stands_beside_a_row_that_there_is(tmp_path: Path) -> None:

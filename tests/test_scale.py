@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def labels(path: Path, *overrides: str, **more: str) -> Recipe:
+def labels(path: Path, *overrides: str, **more: Any) -> Recipe:
     recipe = read_recipe(path, overrides, **more)
     assert isinstance(recipe, Recipe)
     return recipe
@@ -212,7 +213,7 @@ def test_an_unknown_scale_is_refused_with_those_there_are(tmp_path: Path) -> Non
 
 def test_another_teacher_writes_as_the_recipes_and_keeps_nothing_of_an_endpoint(tmp_path: Path) -> None:
     path = written(tmp_path, LABELS)
-    assert labels(path, teacher="/models/mine").teacher.model_dump(exclude_unset=True) == {
+    assert labels(path, teachers=["/models/mine"]).teacher.model_dump(exclude_unset=True) == {
         "kind": "local",
         "model": "/models/mine",
         "temperature": 0.7,
@@ -220,15 +221,15 @@ def test_another_teacher_writes_as_the_recipes_and_keeps_nothing_of_an_endpoint(
     }
     own = path.read_text().replace('kind = "openai"\nmodel = "large"\n', 'kind = "local"\nmodel = "large"\n')
     own = own.replace('mode = "batch"\n', "")
-    kept = labels(written(tmp_path, own), "teacher.max_tokens=5", teacher="builtin:smollm2-135m-instruct").teacher
+    kept = labels(written(tmp_path, own), "teacher.max_tokens=5", teachers=["builtin:smollm2-135m-instruct"]).teacher
     assert (kept.model, kept.phi.mode, kept.temperature, kept.max_tokens) == (
         "builtin:smollm2-135m-instruct",
         "mask",
         0.7,
         5,
     )
-    assert labels(path, teacher="some/hub-name", scale="small").teacher.temperature is None
-    instructions = read_recipe(written(tmp_path, INSTRUCT), teacher="some/hub-name")
+    assert labels(path, teachers=["some/hub-name"], scale="small").teacher.temperature is None
+    instructions = read_recipe(written(tmp_path, INSTRUCT), teachers=["some/hub-name"])
     assert isinstance(instructions, InstructRecipe)
     assert instructions.teacher.model == "some/hub-name"
 
@@ -236,10 +237,10 @@ def test_another_teacher_writes_as_the_recipes_and_keeps_nothing_of_an_endpoint(
 @pytest.mark.parametrize("model", ["https://api.example.org/v1", "openai:gpt-4o-mini", " "])
 def test_a_teacher_that_is_no_model_here_is_refused_with_the_way_to_name_it(model: str, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is no model on this machine") as caught:
-        read_recipe(written(tmp_path, LABELS), teacher=model)
+        read_recipe(written(tmp_path, LABELS), teachers=[model])
     assert "--set teacher.model=NAME" in caught.value.hint
     with pytest.raises(RecipeError, match="no teacher is asked"):
-        read_recipe(written(tmp_path, ADAPT), teacher="some/hub-name")
+        read_recipe(written(tmp_path, ADAPT), teachers=["some/hub-name"])
 
 
 def test_the_command_names_the_folder_by_the_scale_and_repeats_what_it_was_given(

@@ -20,12 +20,14 @@ Scale = Annotated[
     str | None,
     typer.Option(help="Take the keys of the recipe's table [scale.NAME] in place of its own, e.g. small."),
 ]
-TeacherModel = Annotated[
-    str | None,
+TeacherModels = Annotated[
+    list[str] | None,
     typer.Option(
+        "--teacher",
         metavar="MODEL",
         help="A model on this machine (builtin:..., a folder, a hub name) that takes the place of the recipe's teacher "
-        "and writes as it does. For an endpoint: --set teacher.kind=openai --set teacher.model=NAME.",
+        "and writes as it does; NAME=MODEL that of [teachers.NAME]. For an endpoint: --set teacher.kind=openai "
+        "--set teacher.model=NAME.",
     ),
 ]
 
@@ -69,7 +71,7 @@ def run(
         str | None,
         typer.Option(help="A model that takes the place of the recipe's students, trained as the first of them."),
     ] = None,
-    teacher: TeacherModel = None,
+    teachers: TeacherModels = None,
     scale: Scale = None,
     minutes: Annotated[
         float | None,
@@ -92,10 +94,11 @@ def run(
     if helped(workers):
         return
     path = find_recipe(recipe)
-    checked = read_recipe(path, settings or [], student, teacher=teacher, scale=scale)
+    checked = read_recipe(path, settings or [], student, teachers=teachers or [], scale=scale)
     folder = out or _usual_folder(checked.name, scale)
     overrides = [word for s in settings or [] for word in ("--set", s)]
-    for option, given in (("--student", student), ("--teacher", teacher), ("--scale", scale)):
+    named = [("--teacher", teacher) for teacher in teachers or ()]
+    for option, given in (("--student", student), *named, ("--scale", scale)):
         overrides += [option, given] if given else []
     overrides += ["--workers", str(workers)] if workers > 1 else []
     command = shlex.join(["preceptor", "run", str(recipe), "--out", str(folder), *overrides])
@@ -132,14 +135,14 @@ def estimate(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML), or the name of one that ships with the package.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run, whose answers so far are counted.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a key: teacher.max_tokens=64.")] = None,
-    teacher: TeacherModel = None,
+    teachers: TeacherModels = None,
     scale: Scale = None,
 ) -> None:
     """Say what asking the teacher would take in tokens, money and time. Sends nothing."""
     from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
 
     path = find_recipe(recipe)
-    checked = read_recipe(path, settings or [], teacher=teacher, scale=scale)
+    checked = read_recipe(path, settings or [], teachers=teachers or [], scale=scale)
     folder = out or _usual_folder(checked.name, scale)
     if isinstance(checked, AdaptRecipe):
         said = ["No teacher is asked in this recipe."]

@@ -49,7 +49,7 @@ def test_without_items_or_accuracy_there_is_no_interval() -> None:
     assert [figure.interval for figure in figures] == [None, None]
 
 
-def test_a_row_of_the_same_setting_is_taken_and_else_all_there_are() -> None:
+def test_rows_are_found_by_name_in_every_setting_and_references_by_theirs() -> None:
     rows = [row("free"), row("required"), row("free", "", "untrained"), Row("floor", "free", accuracy=ESTIMATE)]
     asked = recipe(
         {"beside": "s/none", "setting": "required"},
@@ -57,14 +57,16 @@ def test_a_row_of_the_same_setting_is_taken_and_else_all_there_are() -> None:
         {"beside": ["s/untrained", "s/none"], "setting": "free"},
         {"beside": "s/rewrite"},
         {},
+        {"beside": ["floor", "human"]},
     )
     found = [[(one.name, one.setting, one.seeds) for one in figure.ours] for figure in published_figures(asked, rows)]
     assert found == [
-        [("s/none", "required", 2)],
         [("s/none", "free", 2), ("s/none", "required", 2)],
-        [("s/untrained", "free", 0), ("s/none", "free", 2)],
+        [("s/none", "free", 2), ("s/none", "required", 2)],
+        [("s/untrained", "free", 0), ("s/none", "free", 2), ("s/none", "required", 2)],
         [],
         [],
+        [("floor", "free", 0)],
     ]
 
 

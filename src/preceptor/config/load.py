@@ -26,14 +26,16 @@ def read_recipe(
     overrides: Sequence[str] = (),
     student: str | None = None,
     *,
-    teacher: str | None = None,
+    teachers: Sequence[str] = (),
     scale: str | None = None,
 ) -> AnyRecipe:
     """Read and check a recipe of any kind: one with `[data]`, with `[instruct]` or `[[benchmarks]]`, or with `[adapt]`.
 
     `scale` names a table `[scale.NAME]` whose keys take the place of the recipe's own; all scales are checked.
     `student` names a model that takes the place of all students: it is trained as the first of them is.
-    `teacher` names a model on this machine that takes the place of `[teacher]` and writes as it does.
+    Where the first one's model is there several times, trained in several ways, it takes the place of all of these.
+    `teachers` name models on this machine: `MODEL` takes the place of `[teacher]` and writes as it does, `NAME=MODEL`
+    that of `[teachers.NAME]`.
     `overrides` are `key=value` with dotted keys and TOML values, e.g. `train.alpha=64`, `students.0.train.rank=4`.
     Raises `RecipeError` naming the file, the key, the value and what is allowed.
     """
@@ -44,7 +46,7 @@ def read_recipe(
     raw = written if scale is None else at_scale(written, scales, scale, where)
     if student is not None:
         put_student(raw, student)
-    if teacher is not None:
+    for teacher in teachers:
         put_teacher(raw, teacher, where)
     for override in overrides:
         apply_override(raw, override)

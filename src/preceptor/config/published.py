@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from preceptor.config.train import StudentSettings
 
 Words = Annotated[str, Field(min_length=1)]
+REFERENCES = ("floor", "human")
+"""Rows that no student answered. A person stands in the results of a task that knows one."""
 SHOWN = 12
 """So many rows are listed where a figure stands beside none of them."""
 
@@ -27,8 +29,8 @@ class PublishedSettings(Section):
     name: Words
     """What was measured: model, method, data."""
     beside: tuple[str, ...] = ()
-    """The row of ours that it stands beside, as student/arm, or several of them: those that are not part of this scale
-    of the recipe are left out. Empty: none of ours is like it."""
+    """The row of ours that it stands beside, as student/arm, `floor` or `human`, or several of them: those that are not
+    part of this scale of the recipe are left out. Empty: none of ours is like it."""
     split: Words
     """Whose test items they are, in a word: `paper`, `official`."""
     setting: str = ""
@@ -55,7 +57,7 @@ class PublishedSettings(Section):
 
 
 def row_names(recipe: Recipe) -> tuple[str, ...]:
-    """Rows of the results that figures can stand beside, as student/arm, and of a sweep as student/arm/point."""
+    """Rows of the results that figures can stand beside: student/arm, of a sweep student/arm/point, references."""
     names = [
         f"{student.name}/{arm}"
         for student in recipe.students
@@ -63,7 +65,7 @@ def row_names(recipe: Recipe) -> tuple[str, ...]:
     ]
     names += [f"{baseline.name}/{count}-shot" for baseline in recipe.baselines for count in baseline.shots]
     names += [f"{p.base.name}/{arm}/{p.short}" for p in points_of(recipe) for arm in _arms_of(recipe, p.base)]
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([*names, *REFERENCES]))
 
 
 def _arms_of(recipe: Recipe, student: StudentSettings) -> list[str]:

@@ -15,8 +15,8 @@ def published_figures(
     """The figures of `[[published]]` in their order."""
     known: dict[str, list[BesideRow]] = {}
     for row in rows:
-        if row.student and row.accuracy is not None:
-            name = f"{row.student}/{row.arm or row.kind}"
+        if row.accuracy is not None:
+            name = f"{row.student}/{row.arm or row.kind}" if row.student else row.kind
             beside = BesideRow(name, row.setting, row.n, len(row.seeds), row.accuracy, row.macro_f1)
             known.setdefault(name, []).append(beside)
     for name, beside in _points(rows, sweeps):
@@ -41,8 +41,6 @@ def _figure(given: PublishedSettings, ours: Sequence[BesideRow]) -> PublishedFig
     interval = None
     if given.accuracy is not None and given.items is not None:
         interval = wilson(round(given.accuracy * given.items), given.items)
-    # The same setting where there is one; else all there are, and the report says that they differ.
-    alike = [row for row in ours if row.setting == given.setting]
     return PublishedFigure(
         name=given.name,
         split=given.split,
@@ -53,5 +51,5 @@ def _figure(given: PublishedSettings, ours: Sequence[BesideRow]) -> PublishedFig
         interval=interval,
         source=given.source,
         note=given.note,
-        ours=tuple(alike or ours),
+        ours=tuple(ours),
     )

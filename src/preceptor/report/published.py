@@ -1,4 +1,8 @@
-"""The section "Beside the paper's figures": what was printed elsewhere next to ours, split from split, never mixed."""
+"""The section "Beside the paper's figures": what was printed elsewhere next to ours.
+
+Neither splits nor settings of ours are mixed in one table: arms that were run in different settings would look like a
+comparison of arms.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +27,24 @@ class PublishedLine:
 
 @dataclass(frozen=True, slots=True)
 class PublishedView:
-    """The figures of one split of the paper's: a table holds no two splits in one column."""
+    """The figures of one split of the paper's beside rows of one setting of ours."""
 
     split: str
     ours: str
-    """The split of ours."""
+    """The split of ours, and the setting where it has a name."""
     lines: tuple[PublishedLine, ...]
     warning: str
     """Why its columns cannot be compared as numbers of one test set; may be empty."""
 
 
 def published_views(summary: RunSummary) -> list[PublishedView]:
-    """A table for each split that figures were printed for, in the order of the recipe."""
-    splits = dict.fromkeys(figure.split for figure in summary.published)
-    return [_view(summary, split, [f for f in summary.published if f.split == split]) for split in splits]
+    """A table for each split that figures were printed for and each setting of ours, in the order of the recipe."""
+    views = []
+    for split in dict.fromkeys(figure.split for figure in summary.published):
+        figures = [figure for figure in summary.published if figure.split == split]
+        settings = dict.fromkeys(row.setting for figure in figures for row in figure.ours)
+        views += [_view(summary, split, setting, figures) for setting in settings or ("",)]
+    return views
 
 
 def published_text(summary: RunSummary) -> str:
@@ -51,13 +59,14 @@ def published_text(summary: RunSummary) -> str:
     return "\n\n".join([*parts, *summary.published_notes])
 
 
-def _view(summary: RunSummary, split: str, figures: Sequence[PublishedFigure]) -> PublishedView:
+def _view(summary: RunSummary, split: str, setting: str, figures: Sequence[PublishedFigure]) -> PublishedView:
     lines = [
         PublishedLine(figure, None if figure.accuracy is None else Estimate(figure.accuracy, figure.interval), ours)
         for figure in figures
-        for ours in (figure.ours or (None,))
+        for ours in ([row for row in figure.ours if row.setting == setting] or (None,))
     ]
-    return PublishedView(split, summary.split, tuple(lines), _warning(summary.split, split, lines))
+    ours = summary.split if setting in ("", "default") else f"{summary.split}, {setting}"
+    return PublishedView(split, ours, tuple(lines), _warning(summary.split, split, lines))
 
 
 def _warning(ours: str, theirs: str, lines: Sequence[PublishedLine]) -> str:
@@ -67,7 +76,7 @@ def _warning(ours: str, theirs: str, lines: Sequence[PublishedLine]) -> str:
         reasons.append(f"ours are scored on the split {ours}, the paper's on the split {theirs}")
     settings = [(row.setting, figure.setting) for figure, row in beside if figure.setting not in ("", row.setting)]
     for mine, other in dict.fromkeys(settings):
-        reasons.append(f"some of ours are read in the setting {mine}, the paper's beside them in {other}")
+        reasons.append(f"ours are read in the setting {mine}, the paper's in {other}")
     sizes = [(row.n, figure.items) for figure, row in beside if figure.items not in (None, row.n)]
     for count, items in dict.fromkeys(sizes):
         reasons.append(f"some of ours have {count:,} test items, the paper's beside them {items:,}")
@@ -93,7 +102,7 @@ def _cells(line: PublishedLine) -> Iterator[str]:
     if row is None:
         yield from (NOT_RUN, "", "", "", "")
     else:
-        yield from (_with(row.name, row.setting), _estimate(row.accuracy), _estimate(row.macro_f1))
+        yield from (row.name, _estimate(row.accuracy), _estimate(row.macro_f1))
         yield from (str(row.n), str(row.seeds or ""))
     yield from (_estimate(line.accuracy), "" if figure.macro_f1 is None else f"{figure.macro_f1:.3f}")
     yield from (str(figure.items or ""), figure.source)
