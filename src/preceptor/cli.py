@@ -242,6 +242,17 @@ app.add_typer(cli_export.app, name="export")
 
 
 @app.command()
+def convert(
+    model: Annotated[str, typer.Argument(help="A model folder or hub name whose weights are pytorch_model.bin.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model; it must be empty or new.")],
+) -> None:
+    """Write an older model's weights as safetensors, the only form that is loaded. No program in it is run."""
+    from preceptor.models.convert import convert as write
+
+    typer.echo(f"{write(model, out)} tensors of {model}: {out.resolve()}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has, and what is missing with the line that installs it. Shows no key's value."""
     from preceptor.doctor import examine

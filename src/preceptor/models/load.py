@@ -254,10 +254,13 @@ def _explained(name: str) -> Iterator[None]:
             raise
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         first = lines[0] if lines else type(error).__name__
+        lacks = "model.safetensors" in first  # how transformers says that there is at most a pickle
         raise ModelError(
             f"The model {name} cannot be loaded: {first[:300]}",
-            "Name a built-in model, a folder with config.json and safetensors, or a hub name that this machine can "
-            "reach.",
+            f"If its weights are pytorch_model.bin, write them as safetensors: preceptor convert {name} --out FOLDER."
+            if lacks
+            else "Name a built-in model, a folder with config.json and safetensors, or a hub name that this machine "
+            "can reach.",
         ) from error
 
 
