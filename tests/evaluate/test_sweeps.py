@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from preceptor.errors import DataError, SplitError
-from preceptor.evaluate.sweeps import Runs, choose, choosing_score, spreads
+from preceptor.evaluate.statistics import summed
+from preceptor.evaluate.sweeps import Runs, _columns, _scores, _values, choose, choosing_score, spreads
 from preceptor.records import Prediction
 
 LABELS = ("yes", "no", "maybe")
@@ -130,7 +131,8 @@ def test_spreads_and_their_paired_difference_agree_with_a_plain_loop() -> None:
                 ends = np.quantile(draws, [0.025, 0.975])
                 assert (one.interval.low, one.interval.high) == pytest.approx(tuple(ends), abs=0.02)
     for metric, column in itertools.product(("accuracy", "macro_f1"), range(2)):
-        difference = found.differences["lora", "prefix"][metric][column]
+        pair = found.differences["lora", "prefix"][metric]
+        difference = pair.sd if column else pair.range
         at = 2 * ("accuracy", "macro_f1").index(metric) + column
         draws = drawn["lora"][:, at] - drawn["prefix"][:, at]
         assert difference.interval is not None
@@ -142,13 +144,19 @@ def test_spreads_and_their_paired_difference_agree_with_a_plain_loop() -> None:
 
 
 def test_the_difference_is_paired_and_a_student_beside_itself_has_none() -> None:
-    mine = invented(3, 2, 40, 0.3, 0.1, 3)
+    mine = invented(3, 3, 40, 0.3, 0.1, 3)
     found = spreads({"a": mine, "b": mine}, LABELS, 300, 0)
     for pair in found.differences["a", "b"].values():
-        for estimate in pair:
+        for estimate in (pair.range, pair.sd):
             assert estimate.value == 0
             assert estimate.interval is not None
             assert (estimate.interval.low, estimate.interval.high) == (0, 0)
+        assert pair.beyond_noise is not None
+        assert pair.beyond_noise.value == 0
+        assert pair.beyond_noise.interval is not None
+        assert pair.beyond_noise.interval.low < 0 < pair.beyond_noise.interval.high
+        assert pair.p is not None
+        assert pair.p > 0.5
 
 
 def test_whole_contexts_are_drawn_and_single_points_have_no_spread() -> None:
@@ -168,3 +176,43 @@ def test_points_with_other_seeds_or_items_have_no_spread() -> None:
         spreads({"a": [mine[0], {1: mine[1][1]}]}, LABELS, 100, 0)
     with pytest.raises(DataError, match="scored on different items"):
         spreads({"a": [mine[0], {s: list(r)[::-1] for s, r in mine[1].items()}]}, LABELS, 100, 0)
+
+
+def test_beyond_noise_is_made_of_pairs_of_different_seeds_and_items() -> None:
+    mine = invented(3, 3, 25, 0.2, 0.3, 4)
+    found = spreads({"a": mine}, LABELS, 100, 0).of["a"]
+    right_PSI = np.array([[[p.gold == p.label for p in run] for run in runs.values()] for runs in mine], dtype=float)
+    off_PSI = right_PSI - right_PSI.mean(axis=0)
+    products = [
+        float((off_PSI[:, s, i] * off_PSI[:, t, j]).sum() / 2)
+        for s, t in itertools.permutations(range(3), 2)
+        for i, j in itertools.permutations(range(25), 2)
+    ]
+    assert found["accuracy"].beyond_noise is not None
+    assert found["accuracy"].beyond_noise.value == pytest.approx(np.sqrt(max(0, np.mean(products))))
+
+
+def test_what_items_and_contexts_contribute_is_the_slope_of_the_score() -> None:
+    """Every unit's weight moved a little, the score counted anew; with and without contexts."""
+    gold = np.random.default_rng(0).integers(0, 3, 12)
+    said_RI = np.random.default_rng(1).integers(0, 3, (4, 12))
+    columns_IX = _columns(gold, said_RI, 3)
+    for table_UX in (columns_IX, summed(columns_IX, np.arange(12) // 2)):
+        values_MPSU = _values(table_UX, 3, 2, 2)
+        score_MPS = _scores(table_UX.sum(axis=0, keepdims=True), 3, 2, 2)[:, 0]
+        assert values_MPSU.mean(axis=3) == pytest.approx(score_MPS)
+        for unit in range(len(table_UX)):
+            moved = _scores((table_UX.sum(axis=0) + 1e-6 * table_UX[unit])[None], 3, 2, 2)[:, 0]
+            slope_MPS = (values_MPSU[..., unit] - score_MPS) / len(table_UX)
+            assert slope_MPS == pytest.approx((moved - score_MPS) / 1e-6, abs=1e-5)
+
+
+@pytest.mark.parametrize(("seeds", "value", "interval"), [(1, False, False), (2, True, False), (3, True, True)])
+def test_noise_of_seeds_is_known_from_two_and_its_own_noise_from_three(seeds: int, value: bool, interval: bool) -> None:
+    points = {"a": invented(3, seeds, 40, 0.2, 0.3, 3), "b": invented(2, seeds, 40, 0.3, 0.0, 5)}
+    found = spreads(points, LABELS, 100, 0)
+    pair = found.differences["a", "b"]["macro_f1"]
+    for estimate in (found.of["a"]["accuracy"].beyond_noise, pair.beyond_noise):
+        assert (estimate is not None) == value
+        assert (estimate is not None and estimate.interval is not None) == interval
+    assert (pair.p is not None) == interval

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from preceptor.pipeline.generating import augment_all
 from preceptor.pipeline.label_forecast import estimate
 from preceptor.pipeline.label_run import Run
 from preceptor.pipeline.label_teachers import make_writers
+from preceptor.pipeline.sweep_report import _corrected
 from preceptor.pipeline.sweeping import open_sweep
 from preceptor.progress import Progress
-from preceptor.records import Example, RunSummary
+from preceptor.records import Estimate, Example, RunSummary, SpreadDifference
 from preceptor.store.ledger import Ledger
 from preceptor.store.seal import LOOKS, read_looks
 from preceptor.store.tables import read_examples, read_predictions
@@ -199,6 +201,8 @@ def test_two_methods_over_their_own_values_share_a_picture_and_their_spread_is_c
     assert (difference.first, difference.second) == ("lora", "prefix")
     assert difference.range.value == pytest.approx(one.range.value - two.range.value)
     assert difference.sd.interval is not None
+    assert (difference.beyond_noise is None) == (one.beyond_noise is None)
+    assert [sweep.model for sweep in summary.sweeps] == [str(demo_models["llama"])] * 2
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert page.count('class="sweep" width="100%"') == 2  # accuracy and macro-F1, both students in each
     assert {row.student for row in summary.rows if row.kind == "untrained"} == {"lora"}
@@ -403,3 +407,21 @@ def test_the_folds_of_pubmedqa_are_its_official_ten(data_root: Path, tmp_path: P
     assert folds[0].validation == usual.validation
     with pytest.raises(RecipeError, match=r"sweep\.folds = 11: PubMedQA's official split has 10 folds"):
         fold_datasets(run, "reasoning-free", 11)
+
+
+def test_students_of_one_model_are_compared_or_all_where_none_share_one() -> None:
+    none = Estimate(0.0)
+    pairs = [
+        SpreadDifference("free", "none", a, b, metric, none, none, none, p)
+        for (a, b), p in {
+            ("s-lora", "s-prefix"): 0.01,
+            ("s-lora", "m-lora"): 0.02,
+            ("s-prefix", "m-lora"): None,
+        }.items()
+        for metric in ("accuracy", "macro_f1")
+    ]
+    found = _corrected(pairs, {"s-lora": "s", "s-prefix": "s", "m-lora": "m"})
+    assert [one.p_holm for one in found] == [0.01, 0.01, None, None, None, None]
+    found = _corrected(pairs, {"s-lora": "s", "s-prefix": "t", "m-lora": "m"})
+    assert [one.p_holm for one in found] == [0.02, 0.02, 0.02, 0.02, None, None]
+    assert [replace(one, p_holm=None) for one in found] == pairs

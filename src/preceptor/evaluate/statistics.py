@@ -204,8 +204,8 @@ def resampled_sums(
         order_I = np.argsort(gold_index_I, kind="stable")
         stratum_K, columns_KX = gold_index_I[order_I], columns_IX[order_I]
     else:
-        summed_KX = _summed(columns_IX, groups_I)
-        strata_K = _strata(_summed(np.eye(int(gold_index_I.max()) + 1)[gold_index_I], groups_I))
+        summed_KX = summed(columns_IX, groups_I)
+        strata_K = _strata(summed(np.eye(int(gold_index_I.max()) + 1)[gold_index_I], groups_I))
         order_K = np.argsort(strata_K, kind="stable")
         stratum_K, columns_KX = strata_K[order_K], summed_KX[order_K]
     stratum_K = stratum_K if stratified else np.zeros_like(stratum_K)
@@ -243,14 +243,14 @@ def _units(runs: Indices, n_labels: int, clusters_I: Ints | None) -> _Units:
         rows, counts_K = np.unique(table, axis=0, return_counts=True)  # sorted, by gold label first
         return _Units(rows[:, 0], counts_K, np.eye(n_labels)[rows[:, 0]], *_one_hot(rows[:, 0], rows[:, 1:], n_labels))
     hits_IC, said_IC = _one_hot(runs.gold_I, runs.predicted_RI.T, n_labels)
-    sums = _summed(np.concatenate([np.eye(n_labels)[runs.gold_I], hits_IC, said_IC], axis=1), clusters_I)
+    sums = summed(np.concatenate([np.eye(n_labels)[runs.gold_I], hits_IC, said_IC], axis=1), clusters_I)
     strata = _strata(sums[:, :n_labels])
     rows, counts_K = np.unique(np.concatenate([strata[:, None], sums], axis=1), axis=0, return_counts=True)
     golds_KL, hits_KC, said_KC = np.split(rows[:, 1:], [n_labels, n_labels + hits_IC.shape[1]], axis=1)
     return _Units(rows[:, 0].astype(np.int64), counts_K, golds_KL, hits_KC, said_KC)
 
 
-def _summed(columns_IX: Floats, clusters_I: Ints) -> Floats:
+def summed(columns_IX: Floats, clusters_I: Ints) -> Floats:
     """Sums of the columns over each cluster's items."""
     sums = np.zeros((int(clusters_I.max()) + 1, columns_IX.shape[1]))
     np.add.at(sums, clusters_I, columns_IX)

@@ -6,19 +6,31 @@ Letters that end array names are those of `statistics.py`; P points of one stude
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from preceptor.errors import DataError, SplitError
 from preceptor.evaluate.metrics import score
-from preceptor.evaluate.statistics import check_clusters, index_predictions, method_of, percentiles, resampled_sums
+from preceptor.evaluate.sensitivity import LEAST_SEEDS, METHOD, components, draws, two_sided
+from preceptor.evaluate.statistics import (
+    check_clusters,
+    index_predictions,
+    method_of,
+    percentiles,
+    resampled_sums,
+    summed,
+)
 from preceptor.records import Estimate, Prediction, SettingSpread
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Runs = Mapping[int, Sequence[Prediction]]
 """Seed -> predictions."""
 
@@ -64,14 +76,50 @@ def choose(
     return best
 
 
+class Apart(NamedTuple):
+    """What one student's spread is larger by than another's."""
+
+    range: Estimate
+    sd: Estimate
+    beyond_noise: Estimate | None
+    """Of the standard deviations beyond noise; None where they are."""
+    p: float | None
+    """Two-sided, that these do not differ; None where there is no interval."""
+
+
 @dataclass(frozen=True)
 class Spreads:
     """Spread over points of each student, and the difference of every two, by metric."""
 
     of: Mapping[str, Mapping[str, SettingSpread]]
     """Student -> metric -> spread."""
-    differences: Mapping[tuple[str, str], Mapping[str, tuple[Estimate, Estimate]]]
-    """(first, second) -> metric -> difference of the ranges and of the standard deviations."""
+    differences: Mapping[tuple[str, str], Mapping[str, Apart]]
+    """(first, second) -> metric -> first less second."""
+
+
+class _Drawn(NamedTuple):
+    """A number with its draws, of which an interval is made."""
+
+    value: float
+    draws: Floats | None
+    """Shape (B,); None where there are none."""
+    method: str
+
+    def less(self, other: _Drawn) -> _Drawn:
+        draws = None if self.draws is None or other.draws is None else self.draws - other.draws
+        return _Drawn(self.value - other.value, draws, self.method)
+
+    def estimate(self, level: float) -> Estimate:
+        return Estimate(self.value, None if self.draws is None else percentiles(self.draws, level, self.method))
+
+
+class _Found(NamedTuple):
+    """One student's spread in one metric."""
+
+    points: int
+    range: _Drawn
+    sd: _Drawn
+    beyond: _Drawn | None
 
 
 def spreads(
@@ -83,13 +131,14 @@ def spreads(
     level: float = 0.95,
     clusters_I: ArrayLike | None = None,
 ) -> Spreads:
-    """Range and standard deviation (n - 1) over each student's points of the test score, mean over seeds.
+    """Range and standard deviation (n - 1) over each student's points of the test score, with and without noise.
 
-    `points`: student -> predictions of every point, all for the same items in the same order and with the same seeds.
-    Students with fewer than two points are left out. Every resample draws items (or clusters, as
-    `statistics.bootstrap`) and seeds with replacement, the same ones for all points of all students, so that the
-    difference of two students is paired. Noise of items widens every range a little: read the difference, not the
-    ends, as evidence. Raises `DataError` when items or seeds differ.
+    `points`: student -> predictions of every point, all for the same items in the same order and with the same seeds;
+    a point's score is the mean over seeds. Students with fewer than two points are left out. For range and standard
+    deviation every resample draws items (or clusters, as `statistics.bootstrap`) and seeds with replacement, the same
+    ones for all points of all students, so that the difference of two students is paired. Both contain the noise of
+    seeds and items, and a range grows with the number of points: whether students differ is said by the standard
+    deviation beyond noise (`sensitivity.py`) alone. Raises `DataError` when items or seeds differ.
     """
     several = {name: list(mine) for name, mine in points.items() if len(mine) > 1}
     if not several:
@@ -101,47 +150,76 @@ def spreads(
     indices = index_predictions([one[number] for one in runs for number in seeds], labels)
     groups_I = check_clusters(clusters_I, len(indices.gold_I))
     columns_IX = _columns(indices.gold_I, indices.predicted_RI, len(labels))
-    whole_MPS = _scores(columns_IX.sum(axis=0, keepdims=True), len(labels), len(runs), len(seeds))[:, 0]
-    drawn_MBPS = np.empty((len(METRICS), resamples, len(runs), len(seeds)))
-    for number, metric in enumerate(METRICS):
-        stratified = metric != "accuracy"  # as in statistics.bootstrap
-        drawn = resampled_sums(columns_IX, indices.gold_I, resamples, seed, groups_I, stratified=stratified)
-        drawn_MBPS[number] = _scores(drawn, len(labels), len(runs), len(seeds))[number]
-    weights_BS = np.random.default_rng([seed, 1]).multinomial(
-        len(seeds), np.full(len(seeds), 1 / len(seeds)), size=resamples
-    ) / len(seeds)
-    value_MP = whole_MPS.mean(axis=2)
-    draws_MBP = np.einsum("mbps,bs->mbp", drawn_MBPS, weights_BS)
-    enough = len(set(range(len(indices.gold_I)) if groups_I is None else groups_I.tolist())) > 1
-    start, found = 0, {}
-    for name, mine in several.items():
+    shape = len(labels), len(runs), len(seeds)
+    value_MP, draws_MBP = _drawn_scores(columns_IX, indices.gold_I, groups_I, shape, resamples, seed)
+    values_MPSU = _values(columns_IX if groups_I is None else summed(columns_IX, groups_I), *shape)
+    found: dict[str, list[_Found]] = {}
+    start = 0
+    for number, (name, mine) in enumerate(several.items()):
         part = slice(start, start + len(mine))
         start += len(mine)
-        found[name] = [(_both(value_MP[m, part][None]), _both(draws_MBP[m, :, part])) for m in range(len(METRICS))]
+        rng = np.random.default_rng([seed, 2, number])
+        each = zip(value_MP[:, part], draws_MBP[:, :, part], values_MPSU[:, part], strict=True)
+        found[name] = [_found(*one, method_of(groups_I), rng) for one in each]
+    return Spreads(
+        {name: {m: _spread(one, level) for m, one in zip(METRICS, mine, strict=True)} for name, mine in found.items()},
+        {
+            (a, b): {m: _apart(one, two, level) for m, one, two in zip(METRICS, found[a], found[b], strict=True)}
+            for a, b in itertools.combinations(found, 2)
+        },
+    )
 
-    def estimate(value: float, draws_B: Floats) -> Estimate:
-        return Estimate(value, percentiles(draws_B, level, method_of(groups_I)) if enough else None)
 
-    of = {
-        name: {
-            metric: SettingSpread(len(several[name]), *(estimate(float(value[k, 0]), draws[k]) for k in range(2)))
-            for metric, (value, draws) in zip(METRICS, pairs, strict=True)
-        }
-        for name, pairs in found.items()
-    }
-    names = list(found)
-    differences = {
-        (a, b): {
-            metric: (
-                estimate(float(one[0][0, 0] - two[0][0, 0]), one[1][0] - two[1][0]),
-                estimate(float(one[0][1, 0] - two[0][1, 0]), one[1][1] - two[1][1]),
-            )
-            for metric, one, two in zip(METRICS, found[a], found[b], strict=True)
-        }
-        for number, a in enumerate(names)
-        for b in names[number + 1 :]
-    }
-    return Spreads(of, differences)
+def _drawn_scores(
+    columns_IX: Floats, gold_I: Ints, groups_I: Ints | None, shape: tuple[int, int, int], resamples: int, seed: int
+) -> tuple[Floats, Floats]:
+    """Scores of all points, mean over seeds: as they are, shape (2, P), and in every resample, shape (2, B, P).
+
+    `shape`: numbers of labels, points and seeds.
+    """
+    whole_MPS = _scores(columns_IX.sum(axis=0, keepdims=True), *shape)[:, 0]
+    drawn_MBPS = np.empty((len(METRICS), resamples, *shape[1:]))
+    for number, metric in enumerate(METRICS):
+        stratified = metric != "accuracy"  # as in statistics.bootstrap
+        drawn = resampled_sums(columns_IX, gold_I, resamples, seed, groups_I, stratified=stratified)
+        drawn_MBPS[number] = _scores(drawn, *shape)[number]
+    seeds = shape[2]
+    times_BS = np.random.default_rng([seed, 1]).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    return whole_MPS.mean(axis=2), np.einsum("mbps,bs->mbp", drawn_MBPS, times_BS / seeds)
+
+
+def _found(value_P: Floats, draws_BP: Floats, values_PSU: Floats, method: str, rng: np.random.Generator) -> _Found:
+    enough = values_PSU.shape[2] > 1
+    (wide,), (sd,) = _both(value_P[None])
+    wide_B, sd_B = _both(draws_BP)
+    return _Found(
+        len(value_P),
+        _Drawn(float(wide), wide_B if enough else None, method),
+        _Drawn(float(sd), sd_B if enough else None, method),
+        _beyond(values_PSU, len(draws_BP), rng),
+    )
+
+
+def _beyond(values_PSU: Floats, size: int, rng: np.random.Generator) -> _Drawn | None:
+    """The standard deviation beyond noise; a corrected variance below zero counts as zero."""
+    parts, seeds = components(values_PSU), values_PSU.shape[1]
+    if parts is None:
+        return None
+    drawn_B = np.sqrt(draws(parts, seeds, size, rng)) if seeds >= LEAST_SEEDS else None
+    return _Drawn(math.sqrt(max(0.0, parts.corrected)), drawn_B, METHOD)
+
+
+def _spread(one: _Found, level: float) -> SettingSpread:
+    beyond = None if one.beyond is None else one.beyond.estimate(level)
+    return SettingSpread(one.points, one.range.estimate(level), one.sd.estimate(level), beyond)
+
+
+def _apart(one: _Found, two: _Found, level: float) -> Apart:
+    wide, sd = one.range.less(two.range).estimate(level), one.sd.less(two.sd).estimate(level)
+    if one.beyond is None or two.beyond is None:
+        return Apart(wide, sd, None, None)
+    beyond = one.beyond.less(two.beyond)
+    return Apart(wide, sd, beyond.estimate(level), None if beyond.draws is None else two_sided(beyond.draws))
 
 
 def _both(scores_BP: Floats) -> Floats:
@@ -165,3 +243,25 @@ def _scores(sums_BX: Floats, n_labels: int, n_points: int, n_seeds: int) -> Floa
     accuracy = hits.sum(axis=3) / gold_BL.sum(axis=1)[:, None, None]
     f1 = 2 * hits / np.maximum(gold_BL[:, None, None] + said, 1)
     return np.stack([accuracy, f1.mean(axis=3)])
+
+
+def _values(sums_UX: Floats, n_labels: int, n_points: int, n_seeds: int) -> Floats:
+    """What every item or cluster contributes to accuracy and macro-F1, shape (2, P, S, U); the mean is the score.
+
+    A score is made of quotients of sums over units, h = sum h_u over q = sum q_u; to first order in the units' weights
+    a quotient is the mean over u of h / q + U (h_u - q_u h / q) / q. For accuracy without clusters that is 1 where the
+    answer is right and 0 where it is wrong.
+    """
+    units, shape = len(sums_UX), (len(sums_UX), n_points, n_seeds, n_labels)
+    gold_UL = sums_UX[:, None, None, :n_labels]
+    hits, said = (part.reshape(shape) for part in np.split(sums_UX[:, n_labels:], 2, axis=1))
+
+    def linear(above: Floats, below: Floats) -> Floats:
+        all_below = np.maximum(below.sum(axis=0), 1)
+        quotient = above.sum(axis=0) / all_below
+        result: Floats = quotient + units * (above - quotient * below) / all_below
+        return result
+
+    accuracy = linear(hits.sum(axis=3), gold_UL.sum(axis=3))
+    f1 = linear(2 * hits, gold_UL + said).mean(axis=3)
+    return np.moveaxis(np.stack([accuracy, f1]), 1, 3)

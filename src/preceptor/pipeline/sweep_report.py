@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 
+from preceptor.evaluate.aggregate import holm
 from preceptor.evaluate.calibration import estimates_of
 from preceptor.evaluate.contexts import clusters_of
 from preceptor.evaluate.metrics import floor_predictions, score
@@ -38,15 +39,33 @@ def sweep_findings(state: Run, sweep: Sweep) -> tuple[tuple[SweepResult, ...], t
                 items=len(next(iter(asked.values()), ())),
                 floor={"accuracy": floor.accuracy, "macro_f1": floor.macro_f1},
                 spread=apart[setting, arm].of.get(student, {}),
+                model=trials[0].point.base.model,
             )
         )
-    differences = tuple(
-        SpreadDifference(setting, arm, first, second, metric, wide, sd)
+    differences = [
+        SpreadDifference(setting, arm, first, second, metric, *apart_by)
         for (setting, arm), found_there in apart.items()
         for (first, second), by_metric in found_there.differences.items()
-        for metric, (wide, sd) in by_metric.items()
-    )
-    return tuple(results), differences
+        for metric, apart_by in by_metric.items()
+    ]
+    models = {trial.point.base.name: trial.point.base.model for trial in sweep.trials}
+    return tuple(results), _corrected(differences, models)
+
+
+def _corrected(differences: Sequence[SpreadDifference], models: Mapping[str, str]) -> tuple[SpreadDifference, ...]:
+    """With p after Holm's correction over all pairs that are compared, by metric.
+
+    Compared are students of the same model (`models`: student -> model), which differ in how they are trained; where
+    no two students have one model, all.
+    """
+    alike = {number for number, one in enumerate(differences) if models[one.first] == models[one.second]}
+    done = list(differences)
+    for metric in METRICS:
+        compared = [n for n, one in enumerate(done) if one.metric == metric and (not alike or n in alike)]
+        known = {n: p for n in compared if (p := done[n].p) is not None}
+        for n, p in zip(known, holm(list(known.values())).tolist(), strict=True):
+            done[n] = replace(done[n], p_holm=p)
+    return tuple(done)
 
 
 def _answered(trial: Trial) -> dict[int, Sequence[Prediction]]:

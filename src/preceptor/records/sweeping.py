@@ -37,9 +37,13 @@ class SettingSpread:
 
     points: int
     range: Estimate
-    """Highest less lowest."""
+    """Highest less lowest; with noise, and growing with the number of points."""
     sd: Estimate
-    """Standard deviation over the points."""
+    """Standard deviation over the points; with noise."""
+    beyond_noise: Estimate | None = None
+    """Standard deviation that noise of seeds and items does not explain.
+
+    None with one seed, without interval with two."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class SweepResult:
     """Metric -> what always saying the most frequent label scores on the test items."""
     spread: Mapping[str, SettingSpread] = field(default_factory=dict)
     """Metric -> spread over points, where at least two answered the test items."""
+    model: str = ""
+    """What the student is trained from, as the recipe says it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,12 @@ class SpreadDifference:
     metric: str
     range: Estimate
     sd: Estimate
+    beyond_noise: Estimate | None = None
+    """Difference of the standard deviations that noise does not explain; None with one seed."""
+    p: float | None = None
+    """Two-sided, that these two do not differ; None with fewer than three seeds."""
+    p_holm: float | None = None
+    """After Holm's correction over all pairs that the report compares by this metric; None where it does not."""
 
 
 @dataclass(frozen=True)
