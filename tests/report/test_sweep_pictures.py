@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -104,13 +105,32 @@ def test_the_table_says_values_scale_scores_and_failures() -> None:
     assert re.search(r"^64 .*failed: seed 1: <nan>$", text, re.MULTILINE)
 
 
+def less(first: str, second: str, value: float, p: float | None, **where: str) -> SpreadDifference:
+    place = {"setting": "default", "arm": "none", **where}
+    beyond = None if p is None else estimate(value)
+    return SpreadDifference(
+        **place,
+        first=first,
+        second=second,
+        metric="accuracy",
+        range=estimate(0.15),
+        sd=estimate(0.08),
+        beyond_noise=beyond,
+        p=p,
+        p_holm=p,
+    )
+
+
 def test_spreads_stand_beside_their_difference() -> None:
-    spread = {"accuracy": SettingSpread(4, estimate(0.2), estimate(0.1))}
-    less = SpreadDifference("default", "none", "lora", "prefix", "accuracy", estimate(0.15), estimate(0.08))
-    rows = spread_rows([replace(LORA, spread=spread)], [less])
-    assert rows[0] == ("lora · none", "accuracy", "4", "0.200 [0.150, 0.250]", "0.100 [0.050, 0.150]")
+    spread = {"accuracy": SettingSpread(4, estimate(0.2), estimate(0.1), estimate(0.07))}
+    rows = spread_rows([replace(LORA, spread=spread)], [less("lora", "prefix", 0.06, 0.01)])
+    assert rows[0][:5] == ("lora · none", "accuracy", "4", "0.200 [0.150, 0.250]", "0.100 [0.050, 0.150]")
+    assert rows[0][5] == "0.070 [0.020, 0.120]"
     assert rows[1][0] == "lora less prefix · none"
     assert rows[1][3] == "+0.150 [+0.100, +0.200]"
+    assert rows[1][5] == "+0.060 [+0.010, +0.110]"
+    (row,) = spread_rows([], [less("lora", "prefix", 0.06, None)])
+    assert row[5] == ""
 
 
 def test_looks_are_told_in_a_sentence() -> None:
@@ -127,9 +147,45 @@ def test_a_sweep_is_told_in_sentences() -> None:
     assert sweep_sentences([LORA], []) == [
         "Of 4 points train.alpha = 32 was chosen by validation accuracy, 0.500; 1 failed."
     ]
-    less = SpreadDifference("default", "none", "lora", "prefix", "accuracy", estimate(0.15), estimate(0.08))
-    chosen, apart = sweep_sentences([LORA, PREFIX], [less])
+    chosen, apart = sweep_sentences([LORA, PREFIX], [less("lora", "prefix", 0.06, 0.012)])
     assert chosen.startswith("Of 6 points 2 were chosen by validation accuracy, one for each student")
-    assert apart.endswith("differs between lora and prefix by +0.150 [+0.100, +0.200], which is beyond noise.")
-    noise = replace(less, range=Estimate(0.01, Interval(-0.02, 0.04)))
-    assert "cannot be told from noise" in sweep_sentences([LORA, PREFIX], [noise])[1]
+    assert apart == (
+        "Noise of seeds and items taken out, the standard deviation of the points' test accuracies differs between "
+        "lora and prefix by +0.060 [+0.010, +0.110] (p 0.0120), which is beyond noise."
+    )
+    assert "cannot be told from noise" in sweep_sentences([LORA, PREFIX], [less("lora", "prefix", 0.06, 0.2)])[1]
+
+
+def test_without_enough_seeds_there_is_no_verdict_whatever_the_ranges_say() -> None:
+    (_, apart) = sweep_sentences([LORA, PREFIX], [less("lora", "prefix", 0, None)])
+    assert apart == (
+        "Whether settings matter differently to lora and prefix cannot be said: noise of seeds is known from 3 seeds "
+        "on."
+    )
+
+
+def test_pairs_that_were_compared_are_named_where_they_differ_or_are_few() -> None:
+    names = ("smollm2-lora", "smollm2-prefix", "minilm-lora", "minilm-prefix")
+    sweeps = [replace(LORA, student=name, model=name.split("-")[0]) for name in names]
+    across = [less(a, b, 0.1, None) for a, b in (names[::2], names[1::2])]
+    within = [less(*names[:2], 0.06, 0.004), less(*names[2:], -0.01, 0.6)]
+    assert sweep_sentences(sweeps, [*within, *across])[1] == (
+        "Noise of seeds and items taken out, the standard deviation of the points' test accuracies was compared in 2 "
+        "pairs of students that share a model, with Holm's correction. Beyond noise: smollm2-lora less "
+        "smollm2-prefix, +0.060 [+0.010, +0.110] (p 0.0040). Not to be told from noise: minilm-lora and minilm-prefix."
+    )
+
+
+def test_many_pairs_are_counted() -> None:
+    sweeps = [replace(LORA, student=name) for name in "abcd"]
+    pairs = [less(a, b, 0.06, 0.01 if a == "a" else 0.5) for a, b in itertools.combinations("abcd", 2)]
+    told = sweep_sentences(sweeps, pairs)[1]
+    assert "in 6 pairs of students, with Holm's correction" in told
+    assert told.endswith(". Not to be told from noise: b and c; b and d; c and d.")
+    none = [replace(one, p_holm=0.5) for one in pairs]
+    assert sweep_sentences(sweeps, none)[1].endswith("Beyond noise: none. Not to be told from noise: all.")
+    assert sweep_sentences(sweeps, [pairs[0], *none[1:]])[1].endswith("Not to be told from noise: the other 5.")
+    unknown = [replace(one, p_holm=None) for one in pairs]
+    assert "differently to the students cannot be said" in sweep_sentences(sweeps, unknown)[1]
+    places = [less("a", "b", 0.06, 0.01, arm=arm) for arm in ("none", "rewrite")]
+    assert "Beyond noise: a less b (none), +0.060" in sweep_sentences(sweeps, places)[1]

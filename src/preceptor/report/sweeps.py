@@ -11,12 +11,18 @@ from markupsafe import Markup
 
 from preceptor.records import Estimate, PointResult, SpreadDifference, SweepResult
 from preceptor.report import draw
+from preceptor.report.comparison import p_value
 
 _HIGH, _TOP, _LEFT, _RIGHT = 170, 8, 9.0, 97.0
 """Pixels of a picture's drawing and above it; its sides in percent of the width."""
 _LOG = 20
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+LEVEL = 0.05
+"""p after Holm's correction below which two students differ."""
+_FEW = 3
+"""As many pairs are named, more are counted."""
+_MEASURE = "Noise of seeds and items taken out, the standard deviation of the points' test accuracies"
 CHOOSING = {"validation": "validation", "folds": "cross-validation"}
 
 
@@ -90,18 +96,23 @@ def _frozen(
 
 def spread_rows(
     sweeps: Sequence[SweepResult], differences: Sequence[SpreadDifference]
-) -> tuple[tuple[str, str, str, str, str], ...]:
-    """Student (or two of them), metric, points, range and standard deviation."""
+) -> tuple[tuple[str, str, str, str, str, str], ...]:
+    """Student (or two of them), metric, points, range, standard deviation and what of it is beyond noise."""
     rows = []
     for sweep in sweeps:
-        name = " · ".join(part for part in (sweep.student, sweep.setting, sweep.arm) if part not in ("", "default"))
+        name = " · ".join([sweep.student, *_where(sweep)])
         for metric, spread in sweep.spread.items():
-            rows.append((name, NAMES[metric], str(spread.points), _plain(spread.range), _plain(spread.sd)))
+            wide, sd, beyond = map(_plain, (spread.range, spread.sd, spread.beyond_noise))
+            rows.append((name, NAMES[metric], str(spread.points), wide, sd, beyond))
     for one in differences:
-        where = [part for part in (one.setting, one.arm) if part not in ("", "default")]
-        name = " · ".join([f"{one.first} less {one.second}", *where])
-        rows.append((name, NAMES[one.metric], "", _plain(one.range, "+"), _plain(one.sd, "+")))
+        name = " · ".join([f"{one.first} less {one.second}", *_where(one)])
+        wide, sd, beyond = (_plain(number, "+") for number in (one.range, one.sd, one.beyond_noise))
+        rows.append((name, NAMES[one.metric], "", wide, sd, beyond))
     return tuple(rows)
+
+
+def _where(one: SweepResult | SpreadDifference) -> list[str]:
+    return [part for part in (one.setting, one.arm) if part not in ("", "default")]
 
 
 def sweep_sentences(sweeps: Sequence[SweepResult], differences: Sequence[SpreadDifference]) -> list[str]:
@@ -119,15 +130,50 @@ def sweep_sentences(sweeps: Sequence[SweepResult], differences: Sequence[SpreadD
     failed = sum(bool(point.failed) for point in points)
     said = [f"{line}{f'; {failed} failed' if failed else ''}."]
     apart = [one for one in differences if one.metric == "accuracy"]
-    if len(apart) == 1:
-        interval = draw.known_interval(apart[0].range)
-        beyond = interval is not None and (interval.low > 0 or interval.high < 0)
+    return [*said, *([_apart(apart, {sweep.student: sweep.model for sweep in sweeps})] if apart else [])]
+
+
+def _apart(differences: Sequence[SpreadDifference], models: Mapping[str, str]) -> str:
+    """Which students depend differently on their settings, by the standard deviation beyond noise alone.
+
+    `models`: student -> model. Named are the pairs that differ, with Holm's correction over all that are compared, and
+    the others where they are few.
+    """
+    compared = [one for one in differences if one.p_holm is not None]
+    if not compared:
+        who = _names(differences) if len(differences) <= _FEW else "the students"
+        return f"Whether settings matter differently to {who} cannot be said: noise of seeds is known from 3 seeds on."
+    beyond = [one for one in compared if one.p_holm is not None and one.p_holm < LEVEL]
+    others = [one for one in compared if one not in beyond]
+    if len(compared) == 1:
         told = "is beyond noise" if beyond else "cannot be told from noise"
-        said.append(
-            f"How far apart the points' test accuracies lie differs between {apart[0].first} and {apart[0].second} by "
-            f"{_plain(apart[0].range, '+')}, which {told}."
-        )
-    return said
+        return f"{_MEASURE} differs between {_names(compared)} by {_difference(compared[0])}, which {told}."
+    one_model = all(models[one.first] == models[one.second] for one in compared) and len(set(models.values())) > 1
+    return _of_several(beyond, others, "pairs of students that share a model" if one_model else "pairs of students")
+
+
+def _of_several(beyond: Sequence[SpreadDifference], others: Sequence[SpreadDifference], pairs: str) -> str:
+    compared = [*beyond, *others]
+    several = len({(one.setting, one.arm) for one in compared}) > 1
+    said = f"{_MEASURE} was compared in {len(compared)} {pairs}, with Holm's correction. Beyond noise: "
+    said += "; ".join(f"{_names([one], ' less ', several)}, {_difference(one)}" for one in beyond) or "none"
+    if not others:
+        return f"{said}."
+    rest = _names(others, " and ", several) if len(others) <= _FEW else f"the other {len(others)}" if beyond else "all"
+    return f"{said}. Not to be told from noise: {rest}."
+
+
+def _names(pairs: Sequence[SpreadDifference], between: str = " and ", placed: bool = False) -> str:
+    """The students of each pair, and where they were compared if `placed`."""
+    names = []
+    for one in pairs:
+        place = ", ".join(_where(one)) if placed else ""
+        names.append(f"{one.first}{between}{one.second}{f' ({place})' if place else ''}")
+    return "; ".join(names)
+
+
+def _difference(one: SpreadDifference) -> str:
+    return f"{_plain(one.beyond_noise, '+')} (p {p_value(one.p_holm)})"
 
 
 def sweep_pictures(sweeps: Sequence[SweepResult]) -> tuple[PictureView, ...]:
