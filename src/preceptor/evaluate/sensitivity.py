@@ -20,10 +20,10 @@ quantity (Weerahandi 1993). f is the effective number of directions of the noise
 is alike in all points, near 1 where one point wobbles. The draws of two students are independent, so what they share
 through common items is not made use of.
 
-Tried and left, false findings with three seeds by simulation: the bootstrap interval of the ranges' difference (58 of
-60 where noise is 0.6 v 8 points); a basic bootstrap interval of v_A - v_B with the deviation of seeds scaled by
-sqrt(S / (S - 1)) (10 % without any effect, 14 to 21 % where both students depend on their settings alike); the draws
-above with f = P - 1 (16 % where one point wobbles).
+Tried and left, false findings with three seeds: the bootstrap interval of the ranges' difference (79 % where noise is
+0.6 v 8 points, by `bench/sensitivity.py`); in simulated scores without items a basic bootstrap interval of v_A - v_B
+with the deviation of seeds scaled by sqrt(S / (S - 1)) (10 % without any effect, 14 to 21 % where both students depend
+on their settings alike), and the draws above with f = P - 1 (16 % where one point wobbles).
 
 Letters that end array names: P points, S seeds, U units (items, or clusters of them), N draws of noise, B draws.
 """

@@ -72,7 +72,7 @@ class Interval:
     high: float
     level: float = 0.95
     method: str = ""
-    """How it was computed, in a word or two: `wilson`, `bootstrap`, `bootstrap of whole contexts`."""
+    """How it was computed, in a word or two: `wilson`, `bootstrap`, `bootstrap of whole contexts`, `pivotal draws`."""
 
 
 @dataclass(frozen=True, slots=True)
