@@ -109,3 +109,12 @@ def test_words_of_the_recipe_are_escaped() -> None:
     text = section(render(with_published(plain(), "<script>alert(1)</script>")))
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 4
+
+
+def test_as_text_ours_without_an_interval_are_no_result_and_the_papers_stay() -> None:
+    single = dataclasses.replace(ROW, n=1, accuracy=Estimate(1.0), macro_f1=Estimate(0.333))
+    printed = dataclasses.replace(figure("Theirs", ours=(single,)), items=None, interval=None)
+    text = published_text(dataclasses.replace(full(), published=(printed,)))
+    assert text.count("no result") == 2
+    assert "1.000" not in text
+    assert "0.638" in text

@@ -77,7 +77,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval; `interval` is None when there is no result (no items)."""
+    """A number with its interval; `interval` is None when there is no result (fewer than two items)."""
 
     value: float
     interval: Interval | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from preceptor.records import Comparison, Estimate
+from preceptor.records import Comparison
 from preceptor.report import draw
 from preceptor.report.page import shown, template
 from preceptor.store.stages import write_text
@@ -38,10 +38,10 @@ def compare_table(comparisons: Sequence[Comparison]) -> str:
 def _cells(one: Comparison) -> list[str]:
     return [
         title(one),
-        _estimate(one.arm_accuracy),
-        _estimate(one.baseline_accuracy),
-        _estimate(one.gain_accuracy, "+"),
-        _estimate(one.gain_macro_f1, "+"),
+        draw.in_text(one.arm_accuracy),
+        draw.in_text(one.baseline_accuracy),
+        draw.in_text(one.gain_accuracy, "+"),
+        draw.in_text(one.gain_macro_f1, "+"),
         *(p_value(p) for p in (one.p, one.p_holm)),
         one.verdict,
         points(one.detectable),
@@ -63,13 +63,6 @@ def _seeds(comparisons: Sequence[Comparison]) -> list[str]:
 def title(one: Comparison) -> str:
     """Setting, arm and baseline."""
     return f"{one.setting + ': ' if one.setting else ''}{one.arm} against {one.baseline}"
-
-
-def _estimate(estimate: Estimate, sign: str = "") -> str:
-    interval = draw.known_interval(estimate)
-    if interval is None:
-        return "no result"
-    return f"{estimate.value:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 
 def p_value(p: float | None) -> str:
@@ -103,7 +96,7 @@ def _said(one: Comparison, family: int) -> str:
         few = "there are too few items to tell anything"
         return f"{title(one)}: no result, {few}."
     line = f"{title(one)}: {one.arm_accuracy.value:.3f} against {one.baseline_accuracy.value:.3f}; the difference "
-    line += f"{_estimate(one.gain_accuracy, '+')} {VERDICTS[one.verdict]}"
+    line += f"{draw.in_text(one.gain_accuracy, '+')} {VERDICTS[one.verdict]}"
     if min(one.baseline_seeds, one.arm_seeds) < 2 and one.verdict != "noise":
         line += " of items"
     p = f"exact McNemar over all seeds p {p_value(one.p)}"

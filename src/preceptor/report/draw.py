@@ -43,13 +43,24 @@ class Axis:
 
 
 def has_result(estimate: Estimate | None) -> bool:
-    """Whether there is a number to show: without an interval there were no items, and no result."""
+    """Whether there is a number to show: without an interval there were fewer than two items, and no result.
+
+    Not for figures that have no interval by their nature, such as those that a paper printed.
+    """
     return estimate is not None and estimate.interval is not None and math.isfinite(estimate.value)
 
 
 def known_interval(estimate: Estimate | None) -> Interval | None:
     """The estimate's interval, or None where there is no result."""
     return estimate.interval if estimate is not None and has_result(estimate) else None
+
+
+def in_text(estimate: Estimate | None, sign: str = "") -> str:
+    """An estimate in plain text, `0.580 [0.442, 0.706]`; `sign` is `+` for differences. `no result` without one."""
+    interval = known_interval(estimate)
+    if estimate is None or interval is None:
+        return "no result"
+    return f"{estimate.value:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 
 def _ends(estimates: Iterable[Estimate | None]) -> list[float]:

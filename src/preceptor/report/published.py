@@ -102,9 +102,9 @@ def _cells(line: PublishedLine) -> Iterator[str]:
     if row is None:
         yield from (NOT_RUN, "", "", "", "")
     else:
-        yield from (row.name, _estimate(row.accuracy), _estimate(row.macro_f1))
+        yield from (row.name, _ours(row.accuracy), _ours(row.macro_f1))
         yield from (str(row.n), str(row.seeds or ""))
-    yield from (_estimate(line.accuracy), "" if figure.macro_f1 is None else f"{figure.macro_f1:.3f}")
+    yield from (_printed(line.accuracy), "" if figure.macro_f1 is None else f"{figure.macro_f1:.3f}")
     yield from (str(figure.items or ""), figure.source)
 
 
@@ -112,7 +112,12 @@ def _with(name: str, setting: str) -> str:
     return f"{name} ({setting})" if setting else name
 
 
-def _estimate(estimate: Estimate | None) -> str:
+def _ours(estimate: Estimate | None) -> str:
+    return "" if estimate is None else draw.in_text(estimate)
+
+
+def _printed(estimate: Estimate | None) -> str:
+    """A figure of the paper's, which is one also where nothing is known of its items."""
     if estimate is None:
         return ""
     ends = draw.known_interval(estimate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from preceptor.records import Estimate, MatrixEntry, Row, SweepResult, TeacherScore
+from preceptor.records import MatrixEntry, Row, SweepResult, TeacherScore
 from preceptor.report import draw
 from preceptor.report.matrix import in_order, lost, mark, metric_name
 from preceptor.report.sweeps import heading, point_rows
@@ -45,27 +45,27 @@ def _name(row: Row, controls: Collection[str]) -> str:
 
 
 def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool, several: bool) -> list[str]:
-    differences = [_estimate(row.gain_accuracy, "+"), _estimate(row.gain_macro_f1, "+")] if gains else []
+    differences = [draw.in_text(row.gain_accuracy, "+"), draw.in_text(row.gain_macro_f1, "+")] if gains else []
     if row.gain_accuracy is None:
         differences = ["" for _ in differences]
     recall = [f"{row.recall[label]:.3f}" if label in row.recall else "" for label in labels]
     outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in row.outcomes.items() if count)
     named = f"{row.teacher.teacher}: " if several and row.teacher is not None else ""
     teacher = [f"{named}{teacher_words(row.teacher)}" if row.teacher is not None else ""] if asked else []
-    return [_estimate(row.accuracy), _estimate(row.macro_f1), *differences, *teacher, *recall, row.missing or outcomes]
+    return [
+        draw.in_text(row.accuracy),
+        draw.in_text(row.macro_f1),
+        *differences,
+        *teacher,
+        *recall,
+        row.missing or outcomes,
+    ]
 
 
 def teacher_words(score: TeacherScore) -> str:
     """`0.580 [0.442, 0.706] on 50 items`, and what could not be read."""
     lost = [f"{n} {draw.in_words(name)}" for name, n in score.outcomes.items() if n and name != "answered"]
-    return ", ".join([f"{_estimate(score.accuracy)} on {score.n} items", *lost])
-
-
-def _estimate(estimate: Estimate | None, sign: str = "") -> str:
-    if estimate is None:
-        return "no result"
-    ends = estimate.interval
-    return f"{estimate.value:{sign}.3f}" + (f" [{ends.low:{sign}.3f}, {ends.high:{sign}.3f}]" if ends else "")
+    return ", ".join([f"{draw.in_text(score.accuracy)} on {score.n} items", *lost])
 
 
 def instruct_table(entries: Sequence[MatrixEntry]) -> str:
@@ -88,18 +88,14 @@ def _entry_cells(entry: MatrixEntry) -> list[str]:
         entry.benchmark,
         metric_name(entry.metric),
         entry.arm,
-        _known(entry.estimate),
-        _known(entry.gain, "+") if entry.gain is not None else "",
+        draw.in_text(entry.estimate),
+        draw.in_text(entry.gain, "+") if entry.gain is not None else "",
         *("" if p is None else f"{p:.4f}" for p in (entry.p, entry.p_holm)),
         said.kind if said is not None and said.holds else said.words if said is not None else "",
         str(len(entry.seeds) or ""),
         str(entry.n or ""),
         ", ".join([*lost(entry), *([entry.note] if entry.note else [])]).replace("\N{NO-BREAK SPACE}", " "),
     ]
-
-
-def _known(estimate: Estimate | None, sign: str = "") -> str:
-    return _estimate(estimate, sign) if draw.has_result(estimate) else "no result"
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
