@@ -174,7 +174,7 @@ def score(
     parser: Annotated[Literal["strict", "paper"], typer.Option(help="How texts are read.")] = "strict",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Score anyone's predictions. Missing, extra or duplicate ids are named, and then nothing is scored."""
+    """Score anyone's predictions. Wrong ids and labels are named, and then nothing is scored."""
     import json
     from dataclasses import asdict
 

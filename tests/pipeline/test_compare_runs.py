@@ -254,7 +254,11 @@ def test_what_holds_no_predictions_is_said_in_one_sentence(one: Path, tmp_path: 
     assert refused(one, file) == f"{file}: the file is empty."
     assert refused(file).endswith("a file of predictions says no true labels.")
     file.write_text(json.dumps({f"i{i}": "perhaps" for i in range(N)}))
-    assert refused(one, file) == f"{file}: no answer holds one of the labels yes, no, maybe."
+    unknown = "'perhaps' is none of the labels yes, no, maybe (nor are 59 more answers); nothing was scored."
+    assert refused(one, file) == f"{file}, id 'i0': {unknown}"
+    for nothing in (None, "It is hard to tell."):
+        file.write_text(json.dumps({f"i{i}": nothing for i in range(N)}))
+        assert refused(one, file) == f"{file}: no answer holds one of the labels yes, no, maybe."
     file.write_text('{"i0": "yes"}')
     assert "59 ids are missing" in refused(one, file)
     broken = tmp_path / "broken.json"

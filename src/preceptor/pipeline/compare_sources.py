@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from preceptor.data.parsers import parse_paper, parse_strict
 from preceptor.errors import DataError
 from preceptor.evaluate.compare import Contender
 from preceptor.evaluate.submission import read_submission
@@ -222,19 +221,7 @@ def _submission(path: Path, reference: Reference | None, parser: str) -> Contend
             hint="Give --data with the data set, or a run's folder before it.",
         )
     items = [Example(item, {}, label) for item, label in reference.gold.items()]
-    answers = read_submission(path, items, reference.order)
-    predictions = []
-    for item in items:
-        text = answers[item.id].strip()
-        if parser == "strict" and text in reference.labels:
-            predictions.append(Prediction(item.id, item.label, text))
-            continue
-        read = (
-            parse_paper(text, reference.labels)
-            if parser == "paper"
-            else parse_strict(text, reference.labels, marker=MARKER, finish="stop")
-        )
-        predictions.append(Prediction(item.id, item.label, read.label, read.outcome))
+    predictions = read_submission(path, items, reference.order, reference.labels, marker=MARKER, parser=parser)
     if not any(prediction.label for prediction in predictions):
         raise DataError.at(
             path, f"no answer holds one of the labels {', '.join(reference.labels)}.", hint="Is it another task?"

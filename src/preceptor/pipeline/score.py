@@ -13,7 +13,7 @@ def score_file(file: Path, *, data: Path, split: str, parser: str) -> list[Row]:
     """Score somebody's predictions on PubMedQA's test items.
 
     Returns their row, the majority floor and the human ceiling, all computed from the same items. Raises `DataError`
-    naming missing, extra or duplicate ids; then nothing is scored.
+    naming missing, extra or duplicate ids, and labels that are none; then nothing is scored.
     """
     from preceptor.data import pubmedqa
     from preceptor.evaluate.results import reference_rows, submission_row
