@@ -17,6 +17,7 @@ from preceptor.pipeline import instructions
 from preceptor.pipeline.instructions import run_instructions
 from preceptor.progress import Progress
 from preceptor.records import InstructSummary
+from preceptor.store.seal import LOOKS, NOTHING, read_looks
 from preceptor.store.stages import read_json
 from preceptor.store.tables import read_dropped, read_examples
 
@@ -185,6 +186,7 @@ def test_results_that_lie_elsewhere_are_taken_for_the_same_inputs_only(
     first = go(shared, tmp_path, "one")
     assert {p.name for p in (tmp_path / "results").iterdir()} == {
         "tiny-none.json",
+        LOOKS,
         "tiny-human-seed-1.json",
         "tiny-human-seed-2.json",
     }
@@ -277,3 +279,35 @@ def test_the_command_runs_and_estimates_such_recipes(
         cli.main()
     assert ended.value.code == 0
     assert "Report:" in capsys.readouterr().out
+
+
+def test_every_look_at_a_benchmark_is_on_record_once(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = recipe(tmp_path, demo_models["llama"], arms={"human": ARMS["human"]}, results="shared", seeds=[1])
+    del raw["instruct"], raw["teacher"]
+    summary = go(check_instruct_recipe(raw, "here"), tmp_path)
+    looks = read_looks(tmp_path / "run")
+    names = ("verdicts", "mentions", "notes")
+    assert [look.cell for look in looks] == [
+        f"tiny-{cell}-{name}" for cell in ("none", "human-seed-1") for name in names
+    ]
+    assert len({look.test for look in looks}) == 3
+    assert {(look.student, str(look.chosen), look.by) for look in looks} == {(str(demo_models["llama"]), "{}", NOTHING)}
+    assert read_looks(tmp_path / "shared") == looks
+    assert [(one.setting, one.items, one.times, one.unrecorded) for one in summary.looks] == [
+        (n, 8, 2, 0) for n in names
+    ]
+    for file in ("results.txt", "report.html"):
+        said = (tmp_path / "run" / file).read_text(encoding="utf-8")
+        assert "The 8 test items of notes were answered 2 times on record, by 1 student in 2 combinations" in said
+
+    forbid_training(monkeypatch)
+    assert go(check_instruct_recipe(raw, "here"), tmp_path).looks == summary.looks
+    found_again = go(check_instruct_recipe(raw, "here"), tmp_path, out="elsewhere")
+    assert found_again.looks == summary.looks
+    assert read_looks(tmp_path / "elsewhere") == []
+    assert read_looks(tmp_path / "shared") == looks
+
+    (tmp_path / "shared" / LOOKS).unlink()
+    assert [one.unrecorded for one in go(check_instruct_recipe(raw, "here"), tmp_path, out="third").looks] == [2, 2, 2]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from preceptor.evaluate.measure import entries, with_holm
 from preceptor.pipeline.instruct_cells import InstructRun, cells, reason_not_to_run, scores_of, train_identity
+from preceptor.pipeline.instruct_looks import looks_at_benchmarks
 from preceptor.pipeline.resolve import resolved
 from preceptor.publish.pictures import length_picture, picture
 from preceptor.records import (
@@ -22,6 +23,7 @@ from preceptor.records import (
     instruction_of,
 )
 from preceptor.report.build_instruct import build_instruct
+from preceptor.report.looks import looks_sentence
 from preceptor.report.table import instruct_table
 from preceptor.store.provenance import provenance
 from preceptor.store.stages import write_json, write_text
@@ -57,9 +59,11 @@ def instruct_report(state: InstructRun) -> InstructSummary:
         recipe=resolved(recipe),
         command=state.command,
         courses=tuple(_courses(state)),
+        looks=looks_at_benchmarks(state),
     )
     write_json(state.folder / "results.json", asdict(summary))
-    write_text(state.folder / "results.txt", instruct_table(matrix) + "\n")
+    said = [instruct_table(matrix), *map(looks_sentence, summary.looks)]
+    write_text(state.folder / "results.txt", "\n\n".join(said) + "\n")
     build_instruct(summary, state.folder / "report.html")
     return summary
 

@@ -37,6 +37,7 @@ from preceptor.pipeline.instruct_cells import (
     scores_of,
     train_identity,
 )
+from preceptor.pipeline.instruct_looks import record_answers
 from preceptor.pipeline.instruct_report import instruct_report
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
@@ -188,6 +189,7 @@ def score(state: InstructRun, cell: Cell, benchmark: Benchmark, follower: Follow
     settings = state.recipe.evaluate
     with state.progress.task(f"evaluate: {cell.words}, {benchmark.name}", len(benchmark.test)) as advance:
         responded = respond(follower, benchmark, benchmark.test, settings, on_progress=advance)
+    record_answers(state, cell, benchmark)
     place = cell.place(state.folder / "evaluate") / f"{benchmark.name}.json"
     write_json(place, [asdict(response) for response in responded.responses])
     scores = score_benchmark(benchmark, responded.responses, settings, Embedder().embed, state.judge)

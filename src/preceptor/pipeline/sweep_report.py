@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from preceptor.evaluate.aggregate import holm
 from preceptor.evaluate.calibration import estimates_of
@@ -15,7 +14,7 @@ from preceptor.pipeline.label_cells import found
 from preceptor.pipeline.label_run import Run, shared_of
 from preceptor.pipeline.sweeping import Sweep, Trial
 from preceptor.records import Estimate, Looks, PointResult, Prediction, SpreadDifference, SweepResult, fingerprint
-from preceptor.store.seal import count, read_looks
+from preceptor.store.seal import count, looks_in
 
 
 def sweep_findings(state: Run, sweep: Sweep) -> tuple[tuple[SweepResult, ...], tuple[SpreadDifference, ...]]:
@@ -115,15 +114,13 @@ def looks_at(state: Run, shown: Sequence[tuple[str, str]]) -> tuple[Looks, ...]:
 
     `shown`: setting and identity of the answers that the report is made of.
     """
-    folders = [state.root, *([state.book.folder] if state.book is not None else [])]
-    # Every look is written to both: what stands in both is one.
-    looks = {json.dumps(asdict(look), sort_keys=True): look for folder in folders for look in read_looks(folder)}
+    looks = looks_in([state.root, *([state.book.folder] if state.book is not None else [])])
     settings: dict[str, list[str]] = {}
     for setting, dataset in state.datasets.items():
         settings.setdefault(fingerprint(dataset.test), []).append(setting)
     return tuple(
         count(
-            list(looks.values()),
+            looks,
             ", ".join(names),
             test,
             len(state.datasets[names[0]].test),

@@ -10,6 +10,7 @@ from preceptor.records.asking import Spend
 from preceptor.records.courses import Course
 from preceptor.records.instructions import Instruction
 from preceptor.records.scores import Estimate, Outcome
+from preceptor.records.sweeping import Looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +146,5 @@ class InstructSummary:
     command: str
     courses: tuple[Course, ...] = ()
     """How each training went, students one after the other."""
+    looks: tuple[Looks, ...] = ()
+    """By benchmark: how often its test items were answered."""

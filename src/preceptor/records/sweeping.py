@@ -90,9 +90,10 @@ class SpreadDifference:
 
 @dataclass(frozen=True)
 class Looks:
-    """How often the test items of a setting were looked at, by the record that is kept of it."""
+    """How often the test items of a setting or benchmark were looked at, by the record that is kept of it."""
 
     setting: str
+    """Or the benchmark; several, with commas between, where they have the same items."""
     items: int
     """Test items."""
     times: int

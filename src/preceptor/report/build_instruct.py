@@ -17,6 +17,7 @@ from preceptor.records import CATEGORIES, Instruction, InstructSummary, TasksFun
 from preceptor.report import draw
 from preceptor.report.courses import course_views, remarks_on
 from preceptor.report.instruct_sentences import instruct_headlines, instruct_sentences
+from preceptor.report.looks import looks_sentence
 from preceptor.report.matrix import (
     KINDS,
     LEVEL,
@@ -82,6 +83,7 @@ def render_instruct(summary: InstructSummary) -> str:
         provenance=recorded(summary.provenance),
         courses=course_views(summary.courses),
         training_remarks=remarks_on(summary.courses),
+        looks=[looks_sentence(one) for one in summary.looks],
         level=LEVEL,
         short=short,
         title_of=title_of,

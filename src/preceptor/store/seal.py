@@ -109,6 +109,12 @@ def read_looks(folder: Path) -> list[Look]:
     return found
 
 
+def looks_in(folders: Sequence[Path]) -> list[Look]:
+    """All looks in the records of several folders; one that is written in more of them is one."""
+    looks = {json.dumps(asdict(look), sort_keys=True): look for folder in folders for look in read_looks(folder)}
+    return list(looks.values())
+
+
 def count(looks: Sequence[Look], setting: str, test: str, items: int, shown: Sequence[str] = ()) -> Looks:
     """What the record says of the test items with this fingerprint.
 
