@@ -29,6 +29,7 @@ from preceptor.progress import Progress
 from preceptor.records import Estimate, Example, RunSummary, SpreadDifference
 from preceptor.store.ledger import Ledger
 from preceptor.store.seal import LOOKS, read_looks
+from preceptor.store.stages import read_json
 from preceptor.store.tables import read_examples, read_predictions
 from preceptor.teachers.scripted import ScriptedTeacher
 from preceptor.train import cell as training
@@ -271,9 +272,14 @@ def test_fewer_training_items_are_a_point_and_other_test_items_are_refused(
 
 def test_the_same_recipe_without_a_sweep_writes_down_its_looks(tmp_path: Path, demo_models: dict[str, Path]) -> None:
     raw = recipe(demo_models["llama"], seeds=[1], results="book")
+    raw["train"]["epochs"] = 2
     del raw["sweep"]
     summary = go(raw, tmp_path / "run")
-    assert [look.by for look in read_looks(tmp_path / "run")] == ["nothing chosen"]
+    (look,) = read_looks(tmp_path / "run")
+    fit = read_json(tmp_path / "run" / "train" / "default" / "llama" / "none" / "seed-1" / "fit.json")
+    loss = next(check["loss"] for check in fit["checks"] if check["step"] == fit["selected"])
+    assert look.by == f"state after step {fit['selected']} of {fit['steps']} by validation loss {loss:.3f}"
+    assert summary.looks[0].chosen == len(look.chosen) == 0
     assert read_looks(tmp_path / "book") == read_looks(tmp_path / "run")
     assert summary.looks[0].times == 1
     (tmp_path / "book" / LOOKS).unlink()

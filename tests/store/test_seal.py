@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from preceptor.errors import DataError, StorageError
-from preceptor.store.seal import LOOKS, Look, count, read_looks, record
+from preceptor.store.seal import LOOKS, NOTHING, UNCHOSEN, Choice, Look, count, looks_in, read_looks, record, with_state
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 LOOK = Look(
     "r", "hash", "cell", "identity", "test", "model", "settings", {"train.alpha": 64}, "validation accuracy .61"
 )
@@ -75,3 +76,37 @@ def test_only_looks_at_the_same_items_count_and_what_is_not_on_record_is_said() 
     ]
     found = count(looks, "qa", "test", 20, ["identity", "two", "four", "five"])
     assert (found.times, found.students, found.settings, found.chosen, found.unrecorded) == (3, 2, 3, 2, 2)
+
+
+def test_a_look_that_stands_in_several_records_is_one(tmp_path: Path) -> None:
+    record([tmp_path / "run", tmp_path / "book"], replace(LOOK, time="then"))
+    record([tmp_path / "book"], replace(LOOK, time="later"))
+    assert [look.time for look in looks_in([tmp_path / "run", tmp_path / "book"])] == ["then", "later"]
+
+
+FIT = {
+    "steps": 60,
+    "selected": 20,
+    "checks": [{"step": 20, "loss": 0.5, "macro_f1": 0.25}, {"step": 60, "loss": 0.7, "macro_f1": 0.2}],
+}
+
+
+def test_a_state_that_validation_chose_is_named_and_is_no_choice_of_settings() -> None:
+    said = "state after step 20 of 60 by validation loss 0.500"
+    assert with_state(UNCHOSEN, "loss", FIT) == Choice({}, said)
+    swept = Choice({"train.alpha": 64}, "validation accuracy 0.610")
+    assert with_state(swept, "loss", FIT) == Choice({"train.alpha": 64}, f"validation accuracy 0.610; {said}")
+    assert with_state(UNCHOSEN, "macro_f1", FIT).by == "state after step 20 of 60 by validation macro-F1 0.250"
+
+
+def test_the_last_state_or_the_only_one_was_not_chosen() -> None:
+    assert with_state(UNCHOSEN, "last", FIT).by == NOTHING
+    assert with_state(UNCHOSEN, "loss", {**FIT, "checks": FIT["checks"][:1]}) is UNCHOSEN
+
+
+def test_records_of_the_repository_can_still_be_read() -> None:
+    kept = [folder for folder in RESULTS.iterdir() if (folder / LOOKS).exists()]
+    assert kept
+    for folder in kept:
+        looks = read_looks(folder)
+        assert len(looks) == len(looks_in([folder, folder])) == len((folder / LOOKS).read_text().splitlines())

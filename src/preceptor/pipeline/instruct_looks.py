@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from preceptor.data.benchmark import Benchmark
-from preceptor.pipeline.instruct_cells import Cell, InstructRun, cells, evaluate_identity, scores_of
+from preceptor.pipeline.instruct_cells import Cell, InstructRun, cells, evaluate_identity, scores_of, train_identity
 from preceptor.pipeline.resolve import resolved
 from preceptor.records import Looks, content_hash, instructions_hash
-from preceptor.store.seal import UNCHOSEN, Look, count, looks_in, record
+from preceptor.store.seal import UNCHOSEN, Look, count, looks_in, record, with_state
 
 
 def record_answers(state: InstructRun, cell: Cell, benchmark: Benchmark) -> None:
@@ -20,6 +20,8 @@ def record_answers(state: InstructRun, cell: Cell, benchmark: Benchmark) -> None
     """
     if not benchmark.test:
         return
+    fit = state.book.training(cell.name, train_identity(state, cell)) if cell.tuned else None
+    choice = UNCHOSEN if fit is None else with_state(UNCHOSEN, cell.settings.select, fit)
     settings = {
         "model": cell.student.model,
         "form": cell.student.form,
@@ -35,8 +37,8 @@ def record_answers(state: InstructRun, cell: Cell, benchmark: Benchmark) -> None
         test=instructions_hash(benchmark.test),
         student=cell.student.model,
         settings=content_hash(settings)[:16],
-        chosen=UNCHOSEN.chosen,
-        by=UNCHOSEN.by,
+        chosen=choice.chosen,
+        by=choice.by,
     )
     record(_folders(state), look)
 

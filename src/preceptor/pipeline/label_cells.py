@@ -13,7 +13,7 @@ from preceptor.pipeline.label_arms import arm_of, generated_for
 from preceptor.pipeline.label_run import Cell, Run
 from preceptor.pipeline.teaching import taught, teacher_of
 from preceptor.records import Prediction, fingerprint
-from preceptor.store.seal import UNCHOSEN, Choice
+from preceptor.store.seal import UNCHOSEN, Choice, with_state
 from preceptor.store.stages import Stage, identity, made_by, read_json
 
 if TYPE_CHECKING:
@@ -174,6 +174,8 @@ def _predict(state: Run, cell: Cell, stage: Stage, choice: Choice) -> None:
         predicted = predict(
             student, dataset.task, dataset.test, state.recipe.evaluate, seed=cell.seed, on_progress=advance
         )
+    if cell.arm:
+        choice = with_state(choice, cell.settings.select, read_json(train_stage(state, cell).folder / FIT))
     settings = {"model": cell.student.model, "arm": cell.arm, "training": cell.settings.deciding()}
     record_look(state, cell.name, stage, cell.setting, cell.student.model, settings, choice)
     validation: list[Prediction] = []

@@ -31,12 +31,26 @@ class Choice:
     """What was chosen before a look at the test items, and by what."""
 
     chosen: Mapping[str, Any] = field(default_factory=dict)
-    """Key of the recipe -> value; empty where nothing was."""
+    """Key of the recipe -> value; empty where none was."""
     by: str = NOTHING
-    """E.g. `validation accuracy 0.610`."""
+    """E.g. `validation accuracy 0.610`; after it which state of the student, where validation chose that."""
 
 
 UNCHOSEN = Choice()
+
+
+def with_state(choice: Choice, select: str, fit: Mapping[str, Any]) -> Choice:
+    """The choice, and in words that of the student's state in its training, where there was one among several.
+
+    `select`: the key `train.select`; `fit`: what training did, as `Fitted` has it. `chosen` stays: that a state was
+    chosen is no choice of settings, and looks of before this was written down are counted alike.
+    """
+    if select == "last" or len(fit["checks"]) < 2:
+        return choice
+    kept = next(check for check in fit["checks"] if check["step"] == fit["selected"])
+    what = "macro-F1" if select == "macro_f1" else select
+    state = f"state after step {kept['step']} of {fit['steps']} by validation {what} {kept[select]:.3f}"
+    return Choice(choice.chosen, state if choice.by == NOTHING else f"{choice.by}; {state}")
 
 
 @dataclass(frozen=True, slots=True)
