@@ -77,7 +77,8 @@ def scored(kind: str, setting: str, tables: Sequence[Mapping[str, Mapping[str, i
         n=500,
         accuracy=Estimate(accuracy, interval(accuracy, 0.041, "wilson"), spread[0]),
         macro_f1=Estimate(macro, interval(macro, 0.045), spread[1]),
-        recall={label: summed[label][label] / (TEST[label] * len(tables)) for label in LABELS},
+        recall=(recall := {label: summed[label][label] / (TEST[label] * len(tables)) for label in LABELS}),
+        recall_intervals={label: Interval(0.9 * value, 0.1 + 0.9 * value) for label, value in recall.items()},
         confusion=summed,
         outcomes={"answered": 500 * len(tables), "unparsed": 0, "refused": 0, "cut_off": 0},
     )

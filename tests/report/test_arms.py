@@ -65,7 +65,7 @@ def test_a_control_is_held_against_arms_of_its_own_settings() -> None:
 def test_an_arm_that_was_not_run_is_said_everywhere_and_has_no_numbers() -> None:
     summary = with_arms(Row("arm", "default", "minilm", "edit", missing="not run: nothing was kept"))
     assert "The arm edit was not run: nothing was kept." in sentences(summary)
-    table = as_table(summary.rows, controls(summary)).splitlines()
+    table = as_table(summary.rows, controls(summary)).partition("\n\n")[0].splitlines()
     assert table[-1].startswith("default: minilm, edit (control)  ")
     assert table[-1].count("no result") == 2
     assert table[-1].endswith("not run: nothing was kept")
@@ -80,7 +80,7 @@ def test_an_arm_that_was_not_run_is_said_everywhere_and_has_no_numbers() -> None
 def test_what_the_teacher_knows_stands_beside_the_gain() -> None:
     assert teacher_words(KNOWS) == "0.580 [0.442, 0.706] on 50 items, 1 unparsed"
     summary = full()
-    head, *rows = as_table(summary.rows).splitlines()
+    head, *rows = as_table(summary.rows).partition("\n\n")[0].splitlines()
     assert "teacher on validation" in head
     assert [teacher_words(KNOWS) in line for line in rows] == [row.arm == "rewrite" for row in summary.rows]
     said = teacher_note(summary, "reasoning-free")

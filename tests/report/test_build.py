@@ -145,8 +145,9 @@ def test_the_result_table_holds_scores_intervals_spread_and_gains(full_page: Pag
     words = full_page.words
     assert (
         "smollm2 · rewrite450 real + 61 generated items 0.787 [0.746, 0.828] sd 0.017 0.586 [0.541, 0.631] "
-        "sd 0.022 +0.034 [+0.006, +0.062] gainteacher 0.580 on validation "
-        "(50 items) +0.041 [+0.006, +0.076] gain 0.919 0.811 0.055 yes 100 % 3"
+        "sd 0.022 +0.034 [+0.006, +0.062] gainteacher 0.580 [0.442, 0.706] on validation "
+        "(50 items) +0.041 [+0.006, +0.076] gain 0.919[0.860, 0.980] 0.811[0.750, 0.870] "
+        "0.055[-0.010, 0.110] yes 100 % 3"
     ) in words
     assert "minilm · rewrite450 real + 61 generated items 0.545 [0.504, 0.586] sd 0.017" in words
     assert "−0.002 [−0.023, +0.019] noise" in words

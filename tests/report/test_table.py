@@ -10,16 +10,36 @@ from preceptor.report.table import as_table, sweep_table
 
 
 def test_table_is_aligned_and_complete() -> None:
-    recall, floor = {"yes": 1.0, "no": 0.25}, Estimate(0.55, Interval(0.5, 0.6))
+    floor, recall = Estimate(0.55, Interval(0.5, 0.6)), {"yes": 1.0, "no": 0.25}
+    ends = {"yes": Interval(0.9, 1), "no": Interval(0.1, 0.4)}
     rows = [
         Row("arm", "s", "mini", "rewrite", seeds=(1, 2), accuracy=Estimate(0.5, Interval(0.4, 0.6)), recall=recall),
-        Row("floor", "s", accuracy=floor, macro_f1=floor, recall=recall, outcomes={"answered": 3}),
+        Row(
+            "floor", "s", accuracy=floor, macro_f1=floor, recall=recall, recall_intervals=ends, outcomes={"answered": 3}
+        ),
     ]
-    head, first, second = as_table(rows).splitlines()
+    head, first, second, *recalls = as_table(rows).splitlines()
     assert first.startswith("s: mini, rewrite (2 seeds)  0.500 [0.400, 0.600]  no result")
     assert second.startswith("s: most frequent label")
     assert second.endswith("3 answered")
     assert head.index("accuracy") == first.index("0.500") == second.index("0.550")
+    between, labels, without, known = recalls
+    assert between == ""
+    assert labels.split() == ["recall", "yes", "no"]
+    assert known.split("  ")[-2:] == ["1.000 [0.900, 1.000]", "0.250 [0.100, 0.400]"]
+    assert without.count("no result") == 2
+    assert labels.index("yes") == known.index("1.000") == without.index("no result") == head.index("accuracy")
+
+
+def test_rows_without_recall_have_none_and_labels_that_one_row_lacks_are_blank() -> None:
+    ends = {"no": Interval(0, 0.5)}
+    rows = [Row("arm", "s", "m", "a", missing="not run"), Row("floor", "s", recall={"no": 0.0}, recall_intervals=ends)]
+    rows.append(Row("human", "s", recall={"yes": 1.0}, recall_intervals={"yes": Interval(0.5, 1)}))
+    *_, labels, floor, human = as_table(rows).splitlines()
+    assert labels.split() == ["recall", "no", "yes"]
+    assert floor.split("  ")[-1] == "0.000 [0.000, 0.500]"
+    assert human.index("1.000") == labels.index("yes")
+    assert "recall" not in as_table(rows[:1])
 
 
 def test_gains_have_columns_where_there_are_any() -> None:

@@ -227,6 +227,12 @@ class Row:
     shots: int | None = None
     """A baseline: solved examples before each item."""
 
+    def recall_of(self, label: str) -> Estimate | None:
+        """The recall of a label with its interval; None where no test item has the label."""
+        if label not in self.recall:
+            return None
+        return Estimate(self.recall[label], self.recall_intervals.get(label))
+
     @property
     def arm_words(self) -> str:
         """The arm for people: its name, `untrained`, or `5 shots`."""

@@ -56,7 +56,7 @@ def template(name: str) -> jinja2.Template:
     )
     environment.filters |= {function.__name__: function for function in functions}
     environment.filters["count"] = lambda value: f"{value:,}"
-    environment.globals |= {"known_interval": draw.known_interval, "funnel_bar": draw.bar}
+    environment.globals |= {"known_interval": draw.known_interval, "in_text": draw.in_text, "funnel_bar": draw.bar}
     return environment.get_template(name)
 
 

@@ -17,23 +17,28 @@ MATRIX_HEAD = (
 
 
 def as_table(rows: Sequence[Row], controls: Collection[str] = ()) -> str:
-    """One line per row, columns aligned; arms in `controls` are marked as such.
+    """One line per row, columns aligned; arms in `controls` are marked as such. Below it the recall of each label.
 
     Accuracy and macro-F1 with intervals, gains over the arm `none` if there are any, what the teacher scores itself if
-    it was asked, recall by label, parse outcomes or why there is no result.
+    it was asked, parse outcomes or why there is no result; then recall by label with intervals, of the rows with one.
     """
-    labels = list(rows[0].recall)
     gains = any(row.gain_accuracy is not None for row in rows)
     teachers = {row.teacher.teacher for row in rows if row.teacher is not None}
     asked, several = bool(teachers), len(teachers) > 1
     head = ["", "accuracy", "macro-F1", *(["gain in accuracy", "gain in macro-F1"] if gains else [])]
-    head += [*(["teacher on validation"] if asked else []), *(f"recall {label}" for label in labels), "answers"]
-    lines = [
-        head,
-        *([_name(row, controls), *_cells(row, labels, gains=gains, asked=asked, several=several)] for row in rows),
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(_aligned(line, widths) for line in lines)
+    head += [*(["teacher on validation"] if asked else []), "answers"]
+    lines = [[_name(row, controls), *_cells(row, gains=gains, asked=asked, several=several)] for row in rows]
+    labels = list(dict.fromkeys(label for row in rows for label in row.recall))
+    recalls = [[_name(row, controls), *_recalls(row, labels)] for row in rows if row.recall]
+    tables = [[head, *lines], [["recall", *labels], *recalls] if recalls else []]
+    first = max(len(line[0]) for table in tables for line in table)
+    return "\n\n".join(_table(table, first) for table in tables if table)
+
+
+def _table(lines: Sequence[Sequence[str]], first: int) -> str:
+    """Lines with aligned columns, of which the first is at least so wide."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(_aligned(line, [max(first, widths[0]), *widths[1:]]) for line in lines)
 
 
 def _name(row: Row, controls: Collection[str]) -> str:
@@ -44,22 +49,19 @@ def _name(row: Row, controls: Collection[str]) -> str:
     return f"{row.setting}: {row.student}, {row.arm_words}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _cells(row: Row, labels: Sequence[str], *, gains: bool, asked: bool, several: bool) -> list[str]:
+def _cells(row: Row, *, gains: bool, asked: bool, several: bool) -> list[str]:
     differences = [draw.in_text(row.gain_accuracy, "+"), draw.in_text(row.gain_macro_f1, "+")] if gains else []
     if row.gain_accuracy is None:
         differences = ["" for _ in differences]
-    recall = [f"{row.recall[label]:.3f}" if label in row.recall else "" for label in labels]
     outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in row.outcomes.items() if count)
     named = f"{row.teacher.teacher}: " if several and row.teacher is not None else ""
     teacher = [f"{named}{teacher_words(row.teacher)}" if row.teacher is not None else ""] if asked else []
-    return [
-        draw.in_text(row.accuracy),
-        draw.in_text(row.macro_f1),
-        *differences,
-        *teacher,
-        *recall,
-        row.missing or outcomes,
-    ]
+    scores = [draw.in_text(row.accuracy), draw.in_text(row.macro_f1)]
+    return [*scores, *differences, *teacher, row.missing or outcomes]
+
+
+def _recalls(row: Row, labels: Sequence[str]) -> list[str]:
+    return [draw.in_text(row.recall_of(label)) if label in row.recall else "" for label in labels]
 
 
 def teacher_words(score: TeacherScore) -> str:
