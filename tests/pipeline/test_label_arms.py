@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,8 @@ def test_a_teacher_on_this_machine_is_read_by_likelihood_as_an_untrained_student
     pipeline.load_data(state)
     with Ledger(":memory:") as ledger:
         writer = make_writers(checked, tmp_path)[""]
-        score, asked = read_score(zero_shot(state, "default", writer, ledger))
+        folder = zero_shot(state, "default", writer, ledger)
+    score, asked = read_score(folder, checked, state.datasets["default"])
     task, items = state.datasets["default"].task, state.datasets["default"].validation
     targets = [task.target(label) for label in task.labels]
     student = open_student(
@@ -249,6 +251,14 @@ def test_a_teacher_on_this_machine_is_read_by_likelihood_as_an_untrained_student
     assert score.reading == LIKELIHOOD
     assert score.accuracy.value == sum(p.label == p.gold for p in expected) / len(items)
     assert score.outcomes == {"answered": len(items)}
+    shared = [replace(item, fields={**item.fields, "group": str(i // 4)}) for i, item in enumerate(items)]
+    dataset = replace(state.datasets["default"], validation=tuple(shared))
+    grouped, _ = read_score(folder, checked, dataset)
+    for one, before in ((grouped.accuracy, score.accuracy), (grouped.floor, score.floor)):
+        assert one.value == before.value
+        assert before.interval is not None
+        assert one.interval is not None
+        assert (before.interval.method, one.interval.method) == ("wilson", "bootstrap of whole contexts")
     assert asked["spend"]["calls"] == 0
 
 

@@ -107,7 +107,7 @@ def augment_all(state: Run, writers: Sequence[Writer], ledger: Ledger) -> dict[t
 
 def score_teacher(state: Run, setting: str, writer: Writer, ledger: Ledger) -> None:
     """What a teacher says itself to the validation items of a setting."""
-    score, asked = read_score(zero_shot(state, setting, writer, ledger))
+    score, asked = read_score(zero_shot(state, setting, writer, ledger), state.recipe, state.datasets[setting])
     state.teacher_scores[setting, writer.name] = writer.scored(score)
     count_spend(state, writer.asked(asked), writer.price)
     state.progress.say(f"augment: {writer.label} on {score.n} validation items, {setting}: {score.accuracy.value:.3f}")

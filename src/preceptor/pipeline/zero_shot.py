@@ -21,9 +21,10 @@ from preceptor.data.base import Dataset, Task
 from preceptor.data.splits import draw
 from preceptor.filter.labels import Label, TeacherLabeller, prompt
 from preceptor.pipeline.opinions import write_labels
-from preceptor.records import Estimate, Example, Request, Sampling, TeacherScore, fingerprint
+from preceptor.records import Estimate, Example, Prediction, Request, Sampling, TeacherScore, fingerprint
 from preceptor.store.ledger import Ledger
 from preceptor.store.stages import Stage, identity, made_by, read_json, write_json
+from preceptor.store.tables import read_rows
 from preceptor.teachers.asker import Asker, sampling_of
 from preceptor.teachers.local import LocalTeacher
 from preceptor.teachers.phi import make_gate
@@ -112,13 +113,26 @@ def _by_likelihood(teacher: LocalTeacher, task: Task, items: Sequence[Example]) 
     return [Label(str(p.outcome), p.label, dict(zip(task.labels, p.probabilities, strict=True))) for p in predicted]
 
 
-def read_score(folder: Path) -> tuple[TeacherScore, dict[str, Any]]:
-    """The score that the stage's folder holds, and what was asked for it, as the stage `augment` writes it."""
-    from preceptor.evaluate.statistics import wilson
+def read_score(folder: Path, recipe: Recipe, dataset: Dataset) -> tuple[TeacherScore, dict[str, Any]]:
+    """The score that the stage's folder holds, and what was asked for it, as the stage `augment` writes it.
 
-    said = read_json(folder / SAID)
-    items, right, asked = said["items"], said["right"], said["asked"]
-    n = sum(items.values())
+    Intervals as all scores have them: whole contexts are drawn where the items share some, else Wilson's.
+    """
+    said, rows = read_json(folder / SAID), read_rows(folder / LABELS)
+    items, asked = said["items"], said["asked"]
     label = max(items, key=lambda name: items[name])
-    accuracy, floor = (Estimate(count / n, wilson(count, n)) for count in (right, items[label]))
-    return TeacherScore(asked["teacher"], said["reading"], n, accuracy, said["outcomes"], label, floor), asked
+    answers = [Prediction(row["id"], row["given"], row["label"]) for row in rows]
+    accuracy = _accuracy(answers, recipe, dataset)
+    floor = _accuracy([replace(answer, label=label) for answer in answers], recipe, dataset)
+    return TeacherScore(asked["teacher"], said["reading"], len(rows), accuracy, said["outcomes"], label, floor), asked
+
+
+def _accuracy(answers: Sequence[Prediction], recipe: Recipe, dataset: Dataset) -> Estimate:
+    """Of answers to the items that a teacher is asked."""
+    from preceptor.evaluate.calibration import estimates_of
+    from preceptor.evaluate.contexts import clusters_of, shared_contexts
+
+    task, settings = dataset.task, recipe.evaluate
+    shared = shared_contexts(_items(recipe, dataset), task)
+    clusters = clusters_of([answer.id for answer in answers], shared)
+    return estimates_of([answers], task.labels, settings.resamples, settings.interval_seed, clusters).accuracy

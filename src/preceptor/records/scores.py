@@ -160,7 +160,7 @@ class TeacherScore:
     n: int
     """Validation items."""
     accuracy: Estimate
-    """An answer without a label is wrong; the interval is Wilson's."""
+    """An answer without a label is wrong; the interval is that of a student with one seed."""
     outcomes: Mapping[str, int]
     """Counts of the four parse outcomes, and `no_answer` where a request failed."""
     floor_label: str
