@@ -36,8 +36,8 @@ def check_rows(summary: RunSummary, folder: Path) -> None:
     assert (folder / "report.html").stat().st_size > 10_000
     saved = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert len(saved["rows"]) == len(summary.rows)
-    table, *looks = (folder / "results.txt").read_text(encoding="utf-8").strip().split("\n\n")
-    assert len(table.splitlines()) == 1 + len(summary.rows)
+    table, recalls, *looks = (folder / "results.txt").read_text(encoding="utf-8").strip().split("\n\n")
+    assert len(table.splitlines()) == len(recalls.splitlines()) == 1 + len(summary.rows)
     assert len(looks) == len(summary.looks) > 0
 
 

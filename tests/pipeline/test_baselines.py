@@ -87,7 +87,8 @@ def test_people_read_who_answered_after_how_many_shots(done: Run) -> None:
     assert "other · 1 shot<" in page
     assert "shots drawn for each item with seed 0" in page
     assert "llama, 3 shots" in as_table(done.summary.rows)
-    assert (done.folder / "results.txt").read_text(encoding="utf-8").count(" shots") == 6
+    scores, recall, *_ = (done.folder / "results.txt").read_text(encoding="utf-8").split("\n\n")
+    assert scores.count(" shots") == recall.count(" shots") == 6
     saved = read_json(done.folder / "results.json")["rows"]
     assert [row["shots"] for row in saved if row["kind"] == "baseline"] == [0, 3, 0, 2, 0, 5, 1]
     assert load_recipe(done.folder / "recipe.toml").baselines == done.recipe.baselines
