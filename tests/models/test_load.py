@@ -67,6 +67,22 @@ def test_a_missing_folder_is_named_and_the_hub_is_not_asked(name: str) -> None:
     assert Path(name).expanduser().name in caught.value.message
 
 
+def test_a_name_below_a_folder_here_or_below_runs_is_no_hub_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/tuned", "models/tuned", "../tuned"):
+        with pytest.raises(
+            ModelError, match=rf"^There is no model folder {name} in {tmp_path}\. If a command"
+        ) as caught:
+            load.source_of(name)
+        assert ("a hub name where there is no folder models" in caught.value.hint) == name.startswith("models")
+    assert load.source_of("other/tuned") == "other/tuned"
+    with pytest.raises(ModelError, match=r"^There is no model folder ~nobody-of-that-name/x"):
+        load.source_of("~nobody-of-that-name/x")
+
+
 def test_a_hub_name_that_cannot_be_reached_is_one_sentence() -> None:
     with pytest.raises(ModelError, match=r"^The model nobody/nothing cannot be loaded: .*"):
         load.load_causal("nobody/nothing")

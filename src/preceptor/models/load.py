@@ -32,6 +32,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from preceptor.errors import ModelError, StorageError
 from preceptor.models.builtin import PREFIX, describe, locate
+from preceptor.models.folders import folder_of
 
 ENCODERS = frozenset(
     {"bert", "roberta", "distilbert", "electra", "deberta", "deberta-v2", "mpnet", "modernbert", "albert"}
@@ -185,19 +186,15 @@ def _check_complete(name: str, model: Any, loading: dict[str, Any], *, fresh_hea
 
 
 def source_of(name: str) -> str:
-    """The folder or hub name from which transformers loads a model; a built-in one is unpacked first."""
+    """The folder or hub name from which transformers loads a model; a built-in one is unpacked first.
+
+    Raises `ModelError` for a folder that is not there: the hub is not asked for it.
+    """
     if name.startswith(PREFIX):
         folder = locate(name)
         return str(_unpacked(name, folder) if describe(name).gguf else folder)
-    path = Path(name).expanduser()
-    if path.exists() and not (path / "config.json").is_file():
-        raise ModelError(
-            f"{path} is not a model folder: it has no config.json.", "Name a folder saved by transformers."
-        )
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if looks_local and not path.exists():
-        raise ModelError(f"There is no model folder {path}.", "Check the path, or use a built-in model or a hub name.")
-    return str(path) if path.exists() else name
+    path = folder_of(name)
+    return name if path is None else str(path)
 
 
 def cache_folder() -> Path:

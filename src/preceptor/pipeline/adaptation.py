@@ -25,6 +25,7 @@ from preceptor.errors import RecipeError
 from preceptor.evaluate.perplexity import Text, compare, read_losses, read_written, write_losses
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.documents import PARTS, Corpus, obtain_documents
+from preceptor.pipeline.named_models import refuse_absent_of_adaptation
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
 from preceptor.records import AdaptSummary, content_hash
@@ -111,6 +112,7 @@ def run_adaptation(
     deadline = Deadline.after(minutes, command)
     refuse_foreign(folder)
     _refuse_itself(recipe, folder)
+    refuse_absent_of_adaptation(recipe)
     with sole_writer(folder):
         corpus = obtain_documents(recipe, folder, base, progress, lambda: try_out(recipe))
         write_text(folder / "recipe.toml", resolved(recipe))

@@ -39,6 +39,7 @@ from preceptor.pipeline.instruct_cells import (
 )
 from preceptor.pipeline.instruct_looks import record_answers
 from preceptor.pipeline.instruct_report import instruct_report
+from preceptor.pipeline.named_models import refuse_absent_of_instructions
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers
@@ -74,6 +75,7 @@ def run_instructions(
     is raised, and the same call goes on later.
     Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
+    refuse_absent_of_instructions(recipe)
     recipe = settled(recipe)
     refuse_workers(workers)
     if workers > 1 and recipe.evaluate.judge is not None:

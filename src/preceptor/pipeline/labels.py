@@ -28,6 +28,7 @@ from preceptor.pipeline.label_arms import nothing_kept
 from preceptor.pipeline.label_cells import cells, finished, prepare, train_and_evaluate
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.label_run import Cell, Run, fingerprint_of
+from preceptor.pipeline.named_models import refuse_absent_baselines, refuse_absent_models
 from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers
@@ -58,6 +59,7 @@ def run(
     Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
     refuse_workers(workers)
+    refuse_absent_models(recipe, base)
     deadline = Deadline.after(minutes, command)
     # A sweep works presets and held rates out at every point: its recipe is kept as it was given.
     given = recipe if recipe.sweep is not None else None
@@ -67,6 +69,7 @@ def run(
         state.book.check(recipe.results)
     with sole_writer(folder), driving(), Pool(workers, deadline, progress) as pool:
         load_data(state)
+        refuse_absent_baselines(state)
         write_text(folder / "recipe.toml", state.written)
         write_json(folder / "provenance.json", provenance())
         planned, sweep = list(cells(state)), open_sweep(state, load_data)

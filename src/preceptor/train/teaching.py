@@ -51,7 +51,8 @@ def trained_folder(settings: DistillationSettings, base: Path) -> Path | None:
     if not list(folder.glob("*.safetensors")):
         raise ModelError(
             f"There is no trained student in {folder}.",
-            "train.distillation.weights must name a folder of a run's train/, down to its seed.",
+            "train.distillation.weights must name a folder of a run's train/, down to its seed. If a command makes it, "
+            "give that command first: the head of the recipe says which.",
         )
     return folder
 
