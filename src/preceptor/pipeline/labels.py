@@ -33,7 +33,7 @@ from preceptor.pipeline.pool import Job, Pool
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.processes import driving, refuse_workers
 from preceptor.pipeline.reuse import take_over
-from preceptor.pipeline.sweeping import carry_out, open_sweep, refuse_nothing, try_out_points
+from preceptor.pipeline.sweeping import augment_points, carry_out, open_sweep, refuse_nothing, try_out_points
 from preceptor.pipeline.teaching import check_taught
 from preceptor.progress import Progress
 from preceptor.records import RunSummary
@@ -77,7 +77,7 @@ def run(
         if sweep is not None:
             try_out_points(sweep, try_out)
         try_out_baselines(state)
-        pending = [augment_or_wait(one) for one in (state, *(sweep.apart() if sweep is not None else ()))]
+        pending = [augment_or_wait(state), *(augment_points(sweep, augment_or_wait) if sweep is not None else ())]
         answer_baselines(state)
         for waiting in pending:
             if waiting is not None:

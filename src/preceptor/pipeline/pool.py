@@ -96,7 +96,7 @@ class Pool:
         for number, job in enumerate(jobs):
             if job.wanted():
                 self.deadline.check(len(jobs) - number)
-                error = _attempt(job.work)
+                error = attempt(job.work)
                 if error is not None:
                     self._tell(job, error)
                 del error  # its traceback holds the model
@@ -138,7 +138,7 @@ class Pool:
                 job = waiting.popleft()
                 if not job.wanted():
                     continue
-                error = _attempt(job.prepare)
+                error = attempt(job.prepare)
                 if error is not None:
                     self._tell(job, error)
                     continue
@@ -150,7 +150,7 @@ class Pool:
         return {worker.connection: worker for worker in self._team if worker.job is not None}
 
 
-def _attempt(work: Callable[[], None]) -> PreceptorError | None:
+def attempt(work: Callable[[], None]) -> PreceptorError | None:
     """Do it. Returns what went wrong in a sentence; errors of the program itself are raised."""
     try:
         work()
@@ -252,7 +252,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
     Progress.bars = False
     try:
         while True:
-            connection.send(_attempt(connection.recv()))
+            connection.send(attempt(connection.recv()))
             gc.collect()  # as in `Pool._here`
     except (EOFError, BrokenPipeError, ConnectionResetError, SystemExit):  # the parent is gone, or wants an end
         os._exit(1)  # at once: to tear torch down in order takes seconds

@@ -6,7 +6,8 @@
 
 A choice belongs to one student, setting and arm: every arm is tuned alike. What a point with data, filters or a teacher
 of its own needs lies in sweep/points/<point>/. A point that fails is written down in sweep/failed.json, does not stop
-the others, and is tried again on the next run.
+the others, and is tried again on the next run: in training, and as well in what a point apart does alone, which is to
+load its items and to have them written about and filtered.
 """
 
 from __future__ import annotations
@@ -19,13 +20,23 @@ from typing import Any
 
 from preceptor.config import Point, SweepSettings, TrainSettings, points_of
 from preceptor.data.base import Dataset
-from preceptor.errors import Later, MissingPackageError, ModelError, PreceptorError, RecipeError, StorageError
+from preceptor.errors import (
+    BatchPending,
+    BudgetError,
+    Later,
+    MissingPackageError,
+    ModelError,
+    PreceptorError,
+    RecipeError,
+    StorageError,
+)
 from preceptor.evaluate.sweeps import choose
 from preceptor.pipeline.folds import fold_datasets, fold_runs
 from preceptor.pipeline.label_arms import NOTHING_KEPT, nothing_kept
 from preceptor.pipeline.label_cells import FIT, finished, prepare, reopened, train, train_and_evaluate, train_stage
 from preceptor.pipeline.label_run import Cell, Run
-from preceptor.pipeline.pool import Job, Pool
+from preceptor.pipeline.named_models import refuse_absent_teachers
+from preceptor.pipeline.pool import Job, Pool, attempt
 from preceptor.pipeline.presets import settled
 from preceptor.records import Estimate, Outcome, Prediction, fingerprint
 from preceptor.store.seal import Choice
@@ -70,6 +81,8 @@ class Sweep:
     trials: list[Trial]
     failures: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """Trial -> why it has no result, in a sentence."""
+    unready: dict[str, PreceptorError] = field(default_factory=dict)
+    """Point -> why not even its items are there, or a model that it names."""
     chosen: dict[tuple[str, str, str], tuple[Trial, Estimate]] = field(default_factory=dict)
     """Group -> the trial that was chosen, and its score on the items that chose."""
     asked: dict[tuple[str, str, str], Mapping[int, Sequence[Prediction]]] = field(default_factory=dict)
@@ -91,30 +104,70 @@ class Sweep:
         return trial.key not in self.failures and (self.settings.score == "all" or self.is_chosen(trial))
 
     def apart(self) -> list[Run]:
-        """The runs of points that need items, or generated items, of their own."""
-        return list({id(trial.run): trial.run for trial in self.trials if trial.point.apart}.values())
+        """The runs of points that need items, or generated items, of their own, and have not failed."""
+        able = [trial for trial in self.trials if trial.point.apart and trial.key not in self.failures]
+        return list({id(trial.run): trial.run for trial in able}.values())
 
 
 def open_sweep(state: Run, load: Callable[[Run], None]) -> Sweep | None:
     """The trials of a run whose items are loaded; None without `[sweep]`. `load` loads the items of another run.
 
-    Raises `RecipeError` where two points would be chosen, or scored, by different items.
+    Raises `RecipeError` where two points would be chosen, or scored, by different items. A point whose items cannot be
+    loaded, or that names a model which is not there, is among the failures.
     """
     if state.recipe.sweep is None:
         return None
     given = state.given or state.recipe
-    trials: list[Trial] = []
+    sweep = Sweep(state.recipe.sweep, [])
     for point in points_of(given):
         run, settings = _run_of(state, point, given)
-        if point.apart:
-            load(run)
+        error = attempt(partial(_make_ready, run, point, load))
+        if error is None and point.apart:
             _refuse_other_items(state, run, point)
-        student = run.recipe.students[-1]
-        for setting in student.settings or tuple(run.datasets):
-            for arm in run.recipe.arms_in(setting):
-                cells = tuple(Cell(student, settings, setting, arm, seed) for seed in run.recipe.seeds)
-                trials.append(Trial(point, run, settings, setting, arm, cells))
-    return Sweep(state.recipe.sweep, trials)
+        trials = list(_trials_of(point, run, settings, tuple(run.datasets if error is None else state.datasets)))
+        sweep.trials += trials
+        if error is not None:
+            _fail_alone(sweep, trials, error)
+            sweep.unready[point.student.name] = error
+    return sweep
+
+
+def _make_ready(run: Run, point: Point, load: Callable[[Run], None]) -> None:
+    refuse_absent_teachers(run.recipe, run.recipe.students[-1:], run.base)
+    if point.apart:
+        load(run)
+
+
+def _trials_of(point: Point, run: Run, settings: TrainSettings, loaded: Sequence[str]) -> Iterator[Trial]:
+    student = run.recipe.students[-1]
+    for setting in student.settings or loaded:
+        for arm in run.recipe.arms_in(setting):
+            cells = tuple(Cell(student, settings, setting, arm, seed) for seed in run.recipe.seeds)
+            yield Trial(point, run, settings, setting, arm, cells)
+
+
+def augment_points(sweep: Sweep, augment: Callable[[Run], BatchPending | None]) -> list[BatchPending | None]:
+    """`augment` the run of every point apart. What goes wrong with one alone is written down and stops no other."""
+    pending: list[BatchPending | None] = []
+
+    def work(run: Run) -> None:
+        pending.append(augment(run))
+
+    for run in sweep.apart():
+        error = attempt(partial(work, run))
+        if error is not None:
+            _fail_alone(sweep, [trial for trial in sweep.trials if trial.run is run], error)
+        del error  # its traceback may hold a teacher's model
+    return pending
+
+
+def _fail_alone(sweep: Sweep, trials: Sequence[Trial], error: PreceptorError) -> None:
+    """Write down what keeps a point from being trained. Raises what would stop every other point, too."""
+    if isinstance(error, Later | StorageError | BudgetError):
+        raise error
+    sweep.failures |= {trial.key: str(error) for trial in trials}
+    for trial in trials[:1]:
+        trial.run.progress.say(f"sweep: {trial.point.student.name} failed: {error}")
 
 
 def _run_of(state: Run, point: Point, given: Any) -> tuple[Run, TrainSettings]:
@@ -149,6 +202,9 @@ def try_out_points(sweep: Sweep, try_out: Callable[[Run, Sequence[Cell]], None])
     for trials in groups.values():
         errors: list[PreceptorError] = []
         for trial in {trial.point.student.name: trial for trial in trials}.values():
+            if (unready := sweep.unready.get(trial.point.student.name)) is not None:
+                errors.append(unready)
+                continue
             try:
                 try_out(trial.run, trial.cells[:1])
             except (Later, StorageError, MissingPackageError):
@@ -164,13 +220,14 @@ def try_out_points(sweep: Sweep, try_out: Callable[[Run, Sequence[Cell]], None])
 def carry_out(state: Run, sweep: Sweep, pool: Pool) -> None:
     """Train and ask every point, choose, and let test items be answered; what is done is found again."""
     folds: dict[tuple[int, str], list[Dataset]] = {}
-    sweep.failures |= {t.key: NOTHING_KEPT for t in sweep.trials if nothing_kept(t.run, t.cells[0])}
-    todo = [(trial, _choosing(sweep, trial, folds)) for trial in sweep.trials]
+    ready = [trial for trial in sweep.trials if trial.key not in sweep.failures]
+    sweep.failures |= {t.key: NOTHING_KEPT for t in ready if nothing_kept(t.run, t.cells[0])}
+    todo = [(trial, _choosing(sweep, trial, folds)) for trial in ready]
     unknown = [(trial, *one) for trial, cells in todo for one in cells if _known(*one) is None]
     pool.carry_out([_job(sweep, *one, partial(_measure, *one[1:])) for one in unknown])
     sweep.asked = {trial.key: _answers(cells) for trial, cells in todo if trial.key not in sweep.failures}
     for group, trials in sweep.groups().items():
-        dataset = trials[0].run.datasets[group[0]]
+        dataset = state.datasets[group[0]]  # the items that choose and the test items are the same for all points
         sealed = {item.id for item in dataset.test}
         answers = [sweep.asked.get(trial.key) for trial in trials]
         best = choose(answers, dataset.task.labels, sweep.settings.by, sealed)
