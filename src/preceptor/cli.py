@@ -75,7 +75,10 @@ def run(
     scale: Scale = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="End after so long with status 75, also amid a training; run again to go on."),
+        typer.Option(
+            min=0,
+            help="End after so long with status 75, also amid a training or writing; run again to go on.",
+        ),
     ] = None,
     workers: Annotated[
         int,

@@ -157,7 +157,7 @@ def test_from_seeds_to_the_matrix_and_never_twice(
 def test_a_run_in_parts_comes_to_the_same_and_says_how_to_go_on(
     whole: InstructRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(PartFinished, match="Cells left: 7") as caught:
+    with pytest.raises(PartFinished, match="Requests to scripted left: ") as caught:
         go(whole, tmp_path, "parts", minutes=0)
     assert caught.value.exit_status == 75
     assert "preceptor run small.toml" in caught.value.hint
@@ -271,7 +271,7 @@ def test_the_command_runs_and_estimates_such_recipes(
         cli.main()
     assert ended.value.code == 75
     said = capsys.readouterr()
-    assert "Cells left: 2" in said.err
+    assert "Requests to scripted left: " in said.err
     assert f"--student {demo_models['llama']}" in said.err
 
     monkeypatch.setattr("sys.argv", [*run, "--student", str(demo_models["llama"])])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from writing_runs import SEEDS, Counting, go, number_of, plain, settings, task, words
 
 from preceptor.config import BudgetSettings, PhiSettings, TeacherSettings
-from preceptor.errors import BatchPending, PrivacyError, RecipeError, TeacherError
+from preceptor.errors import BatchPending, PartFinished, PrivacyError, RecipeError, TeacherError
 from preceptor.pipeline.writing import write_tasks
 from preceptor.pipeline.writing_forecast import forecast_writing
 from preceptor.pipeline.writing_records import Asking, EvenSample, Standing
@@ -51,6 +52,38 @@ def test_answers_without_any_task_are_the_least_yield_too() -> None:
     assert written.funnel.requests == 8
     assert "0 of 0 tasks were kept" in written.funnel.stopped
     assert written.kept == []
+
+
+@dataclass
+class Over:
+    """A time that is over when it was looked at so often."""
+
+    looks: int
+
+    @property
+    def over(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    def check(self, left: int, what: str) -> None:
+        if left:
+            raise PartFinished(f"{what} left: {left}")
+
+
+@pytest.mark.parametrize("outputs", ["together", "separate"])
+def test_parts_of_a_given_time_come_to_the_same_tasks(outputs: Any, tmp_path: Path) -> None:
+    made = settings(target=20, outputs=outputs, categories="teacher", pool="growing")
+    whole, parts = go(made, Counting(lambda r: task(number_of(r)))), 0
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        while True:
+            try:
+                found = go(made, Counting(lambda r: task(number_of(r))), ledger, until=Over(5))
+            except PartFinished:
+                parts += 1
+            else:
+                break
+    assert 3 < parts < 40
+    assert (found.kept, found.dropped, found.funnel) == (whole.kept, whole.dropped, whole.funnel)
 
 
 class Frugal(Counting):

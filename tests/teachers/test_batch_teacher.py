@@ -41,6 +41,7 @@ from preceptor.errors import (
 from preceptor.store.ledger import Ledger
 from preceptor.teachers import batches
 from preceptor.teachers.ask import ask
+from preceptor.teachers.base import Control
 from preceptor.teachers.batches_make import make_batch_teacher
 
 KEY = "sk-very-secret-4711-and-more"
@@ -123,6 +124,24 @@ def test_waiting_looks_until_all_is_there_and_says_how_far_it_is(
     assert len(run(teacher, requests(4), tmp_path).texts) == 4
     assert len(said) == 3
     assert said[0] == f"4 requests in 1 batch at {server.base_url}, 0 of them done"
+
+
+class OnceOver:
+    """A time that is over when the provider has the requests."""
+
+    over = True
+
+    def check(self, left: int, what: str) -> None:
+        raise AssertionError("who waits in batches says so himself")
+
+
+def test_waiting_ends_with_the_time_that_a_run_is_given(kind: str, server: BatchServer, tmp_path: Path) -> None:
+    server.polls = 3
+    teacher = make(kind, server.base_url, tmp_path, wait=True)
+    with pytest.raises(BatchPending, match="4 requests in 1 batch"):
+        list(teacher.answer(requests(4), Control(until=OnceOver())))
+    assert len(run(teacher, requests(4), tmp_path).texts) == 4
+    assert set(server.paid.values()) == {1}
 
 
 @pytest.mark.usefixtures("small")

@@ -16,7 +16,7 @@ from preceptor.store.ledger import Ledger
 from preceptor.store.stages import write_json
 from preceptor.store.tables import write_examples
 from preceptor.teachers.ask import Asked, ask
-from preceptor.teachers.base import Answer, Teacher
+from preceptor.teachers.base import Answer, Teacher, Until
 from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price, dollars
 from preceptor.teachers.tally import Tally
@@ -34,9 +34,13 @@ def ask_all(
     limits: BudgetSettings,
     gate: PhiGate | None,
     on_progress: Callable[[Tally], None],
+    until: Until | None = None,
 ) -> Asked:
-    """Ask for everything that the ledger does not hold. Raises `TeacherError` when not one answer came."""
-    asked = ask(teacher, requests, ledger, price=price, limits=limits, gate=gate, on_progress=on_progress)
+    """Ask for everything that the ledger does not hold. Raises `TeacherError` when not one answer came.
+
+    Raises what `ask` does; `PartFinished` when the time `until` is over.
+    """
+    asked = ask(teacher, requests, ledger, price=price, limits=limits, gate=gate, on_progress=on_progress, until=until)
     failures = [answer.error for answer in asked.answers if answer.error is not None]
     if failures and len(failures) == len(requests):
         first = failures[0]

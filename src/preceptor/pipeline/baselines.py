@@ -202,18 +202,22 @@ def answer_baselines(state: Run) -> None:
     """Answer what is not answered yet, write it into the book of results, and count what it cost.
 
     Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
+    Raises `PartFinished` when the run's time is over: a model's answers are kept as a whole, a teacher's one by one.
     """
     todo = [cell for cell in baseline_cells(state) if not finished(state, cell)]
     pending: list[BatchPending] = []
+    left = len(todo)
     for group in _groups(todo):
-        state.deadline.check(sum(not finished(state, cell) for cell in todo))
-        student = _open(state, group[0]) if group[0].settings.model is not None else None
+        student: Student | None = None
         for cell in group:
+            state.deadline.check(left, "Baselines")
+            left -= 1
             try:
-                if student is not None:
-                    _by_model(state, cell, student)
-                else:
+                if cell.settings.model is None:
                     _by_teacher(state, cell)
+                else:
+                    student = student or _open(state, cell)
+                    _by_model(state, cell, student)
             except BatchPending as waiting:
                 pending.append(waiting)
         del student
@@ -339,7 +343,8 @@ def _by_teacher(state: Run, cell: BaselineCell) -> None:
     with Ledger(state.folder / "ledger.sqlite") as ledger:
         words = f"evaluate: {teacher.name}, {cell.words}"
         budget, gate = state.recipe.budget, make_gate(terms)
-        asker = Asker(teacher, ledger, price_of(terms), budget, gate, state.progress, words)
+        price, until = price_of(terms), state.deadline
+        asker = Asker(teacher, ledger, price, budget, gate, state.progress, words, until)
         predictions = ask_items(dataset.task, dataset.test, requests, reading(state, cell).parser, asker)
     more = {"cut_prompts": cut, "shots": _shown(state, cell), "asked": asker.record()}
     _write(state, cell, predictions, (), more)

@@ -10,7 +10,7 @@ from preceptor.errors import PartFinished
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """No cell is begun after it, and a training that it finds under way ends with a checkpoint."""
+    """After it no cell, no filter and no request to a teacher is begun; a training under way ends with a checkpoint."""
 
     until: float | None
     """Time of `time.monotonic`; None: there is no end."""
@@ -27,9 +27,10 @@ class Deadline:
         """Whether the time is over."""
         return self.until is not None and time.monotonic() > self.until
 
-    def check(self, left: int) -> None:
-        """Raise `PartFinished` when the time is over and `left` cells are not done."""
+    def check(self, left: int, what: str = "Cells") -> None:
+        """Raise `PartFinished` when the time is over and `left` of `what` are not done."""
         if left and self.over:
             raise PartFinished(
-                f"The given time is over. Cells left: {left}; what is finished is kept.", f"Go on with: {self.command}"
+                f"The given time is over. {what} left: {left:,}; what is finished is kept.",
+                f"Go on with: {self.command}",
             )

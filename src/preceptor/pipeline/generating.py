@@ -133,6 +133,7 @@ def augment(state: Run, setting: str, name: str, writer: Writer, ledger: Ledger)
                 recipe.budget,
                 make_gate(writer.settings),
                 lambda tally: advance(tally.done, tally.words),
+                state.deadline,
             )
         parents = [item for item in dataset.train for _ in range(recipe.augment.draws)]
         found = read_answers(strategy, parents, asked.answers, teacher.name)
@@ -176,7 +177,7 @@ def filter_candidates(
     recipe = state.recipe.model_copy(update={"filter": settings})
     place, version = state.folder / "filter" / setting / "labeller", CELL_VERSIONS["train"]
     asked_by: dict[str, Reader] = {step: reader for step, reader in readers.items() if step in settings.chain}
-    opinions = Opinions(recipe, setting, dataset, asked_by, ledger, state.progress, place, version)
+    opinions = Opinions(recipe, setting, dataset, asked_by, ledger, state.progress, place, version, state.deadline)
     inputs = {
         "candidates": fingerprint(candidates),
         "data": fingerprint_of(dataset),
@@ -186,6 +187,7 @@ def filter_candidates(
     stage = Stage(state.folder / "filter" / setting / name, identity(VERSIONS["filter"], inputs))
     parents = {item.id: item for item in dataset.train}
     if not stage.done:
+        state.deadline.check(len(candidates), f"Candidates to filter ({name}, {setting})")
         held_out = (*dataset.validation, *dataset.test)
         context = FilterContext(dataset.task, parents, held_out, embed, opinions.label, opinions.compare)
         result = run_chain(make_chain(settings), candidates, context)

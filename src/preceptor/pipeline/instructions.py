@@ -71,8 +71,8 @@ def run_instructions(
 ) -> InstructSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
-    With `minutes`, no cell is begun after so long and a training under way ends with a checkpoint: then `PartFinished`
-    is raised, and the same call goes on later.
+    With `minutes`, no cell is begun and no request sent to a teacher after so long, and a training under way ends with a
+    checkpoint: then `PartFinished` is raised, and the same call goes on later.
     Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
     refuse_absent_of_instructions(recipe)
@@ -93,7 +93,7 @@ def run_instructions(
         write_json(folder / "provenance.json", provenance())
         try_out(state)
         if recipe.instruct is not None:
-            state.tasks = obtain_tasks(recipe, state.benchmarks.values(), folder, base, command, progress)
+            state.tasks = obtain_tasks(recipe, state.benchmarks.values(), folder, base, command, progress, deadline)
         planned = [cell for cell in cells(state) if not reason_not_to_run(state, cell.arm)]
         with judging(state):
             todo = [cell for cell in planned if not finished(state, cell)]

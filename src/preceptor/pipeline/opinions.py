@@ -81,6 +81,7 @@ class Opinions:
     """Where the folders of trained labellers go."""
     version: int
     """Of the code that trains."""
+    deadline: Deadline
     labelled: list[tuple[Example, Label]] = field(default_factory=list)
     rated: list[tuple[Rating, Rating]] = field(default_factory=list)
 
@@ -132,6 +133,7 @@ class Opinions:
                 make_gate(reader.settings),
                 self.progress,
                 f"filter: {words[name]} by {reader.teacher.name}, {self.setting}",
+                until=self.deadline,
             )
             for name, reader in self.readers.items()
         }
@@ -219,7 +221,7 @@ class Opinions:
                 generated=(),
                 validation=self.dataset.validation,
                 seed=self.recipe.seeds[0],
-                upkeep=accompany(stage, settings, names, self.folder, Deadline(None, ""), self.progress, advance),
+                upkeep=accompany(stage, settings, names, self.folder, self.deadline, self.progress, advance),
             )
 
     def _predict(self, stage: Stage, examples: Sequence[Example]) -> list[Label]:

@@ -22,6 +22,7 @@ from preceptor.data.tasks import read_tasks
 from preceptor.filter.base import FilterContext, run_chain
 from preceptor.filter.leakage import Leakage
 from preceptor.models.embed import Embedder
+from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.writing import write_tasks
 from preceptor.pipeline.writing_forecast import forecast_writing
 from preceptor.pipeline.writing_records import Asking, Written
@@ -76,14 +77,23 @@ class Tasks:
 
 
 def obtain_tasks(
-    recipe: InstructRecipe, benchmarks: Iterable[Benchmark], folder: Path, base: Path, command: str, progress: Progress
+    recipe: InstructRecipe,
+    benchmarks: Iterable[Benchmark],
+    folder: Path,
+    base: Path,
+    command: str,
+    progress: Progress,
+    deadline: Deadline,
 ) -> Tasks:
-    """Write the tasks, or read them; drop what leaks; publish the rest."""
+    """Write the tasks, or read them; drop what leaks; publish the rest.
+
+    Raises `PartFinished` when the time is over while a teacher writes.
+    """
     settings = recipe.instruct
     assert settings is not None
     seeds = load_seeds(settings.seeds, base, settings.rules.language)
     if settings.source is None:
-        tasks = _written(recipe, settings, seeds, folder, progress)
+        tasks = _written(recipe, settings, seeds, folder, progress, deadline)
     else:
         kept = read_tasks(settings.source, base)
         progress.say(f"instruct: {len(kept):,} tasks from {settings.source}")
@@ -96,7 +106,12 @@ def obtain_tasks(
 
 
 def _written(
-    recipe: InstructRecipe, settings: InstructSettings, seeds: SeedSet, folder: Path, progress: Progress
+    recipe: InstructRecipe,
+    settings: InstructSettings,
+    seeds: SeedSet,
+    folder: Path,
+    progress: Progress,
+    deadline: Deadline,
 ) -> Tasks:
     teacher = make_teacher(recipe.teacher, folder, progress.say)
     sampling = recipe.teacher.sampling()
@@ -125,7 +140,7 @@ def _written(
         ):
             price = price_of(recipe.teacher)
             Budget(ledger, price, recipe.budget)  # an unknown price is refused before anybody is asked
-            asking = Asking(teacher, sampling, ledger, price, recipe.budget, make_gate(recipe.teacher))
+            asking = Asking(teacher, sampling, ledger, price, recipe.budget, make_gate(recipe.teacher), deadline)
             written = write_tasks(settings, seeds.tasks, asking, lambda now: advance(now.kept, now.words))
         with stage.build() as place:
             _write(place, written)

@@ -100,8 +100,8 @@ def write_tasks(
     see `TasksFunnel.stopped`.
 
     Raises `RecipeError` for too few seeds, `TeacherError` when not one request of the first round is answered,
-    `BatchPending` while a round waits at a provider, what `ask` raises, and `KeyboardInterrupt`: the same call goes on
-    from the ledger.
+    `BatchPending` while a round waits at a provider, and what `ask` raises; after `PartFinished` and
+    `KeyboardInterrupt`, too, the same call goes on from the ledger.
     """
     return _Loop(settings, seeds, asking, on_progress or (lambda standing: None)).run()
 
@@ -210,6 +210,7 @@ class _Loop:
             gate=a.gate,
             on_progress=lambda tally: self.report(self._standing(tally)),
             partly=True,
+            until=a.until,
         )
         self.spend = self.spend.plus(asked.spend)
         for answer in asked.answers:

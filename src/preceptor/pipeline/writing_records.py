@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from preceptor.config import BudgetSettings
 from preceptor.records import Example, Sampling, Spend, TasksFunnel, Verdict
 from preceptor.store.ledger import Ledger
-from preceptor.teachers.base import Teacher
+from preceptor.teachers.base import Teacher, Until
 from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price
 
@@ -24,6 +24,8 @@ class Asking:
     price: Price | None = None
     limits: BudgetSettings | None = None
     gate: PhiGate | None = None
+    until: Until | None = None
+    """When nothing more is sent."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ LIKELIHOOD, GENERATION = "likelihood of the labels", "generated and parsed stric
 
 
 def zero_shot(state: Run, setting: str, writer: Writer, ledger: Ledger) -> Path:
-    """Ask a teacher the validation items of one setting, unless that is done: the folder with what it said."""
+    """Ask a teacher the validation items of one setting, unless that is done: the folder with what it said.
+
+    Raises `PartFinished` when the run's time is over: between two answers where the ledger holds them, else only before
+    the first item, since a score by likelihood is kept as a whole.
+    """
     dataset, teacher, terms = state.datasets[setting], writer.teacher, writer.settings
     items = _items(state.recipe, dataset)
     place = state.folder / "augment" / setting / writer.folder("zero-shot")
@@ -57,8 +61,10 @@ def zero_shot(state: Run, setting: str, writer: Writer, ledger: Ledger) -> Path:
         make_gate(terms),
         state.progress,
         f"augment: {writer.label} on validation items, {setting}",
+        until=state.deadline,
     )
     if isinstance(teacher, LocalTeacher):
+        state.deadline.check(len(items), f"Validation items for {writer.label}")
         said = _by_likelihood(teacher, dataset.task, items)
     else:
         said = TeacherLabeller(dataset.task, _sampling(terms, teacher), 1, asker)(items)

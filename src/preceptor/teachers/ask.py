@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,7 +22,7 @@ from preceptor.errors import BudgetError, TeacherError
 from preceptor.progress import notice
 from preceptor.records import Request, Spend
 from preceptor.store.ledger import Entry, Failed, Ledger
-from preceptor.teachers.base import Answer, Control, Teacher, refuse_unsupported
+from preceptor.teachers.base import Answer, Control, Teacher, Until, refuse_unsupported
 from preceptor.teachers.budget import Budget
 from preceptor.teachers.phi import PhiGate, Screened, census_of
 from preceptor.teachers.prices import Price, dollars
@@ -42,7 +42,7 @@ class Gathered:
     spend: Spend
     """Counts of different requests. Tokens and money are those of all answers, the ones paid earlier included."""
     stopped: str = ""
-    """Why not all were asked: `budget`, `interrupt`, or empty."""
+    """Why not all were asked: `budget`, `interrupt`, `time`, or empty."""
     budget: str = ""
     """What is used of the budget, for people."""
 
@@ -69,6 +69,7 @@ def ask(
     gate: PhiGate | None = None,
     on_progress: Progress | None = None,
     partly: bool = False,
+    until: Until | None = None,
 ) -> Asked:
     """Answer all `requests`, asking the teacher only for what the ledger does not hold.
 
@@ -80,13 +81,14 @@ def ask(
 
     Raises `PrivacyError` where the gate blocks and `UnsupportedSettingError`, both before anything is sent;
     `BudgetError` when the budget is used up (with `partly`, `Asked.stopped` says so instead), other `TeacherError`s
-    when the teacher cannot answer anything, `StorageError` when the ledger cannot be written, and `KeyboardInterrupt`
-    after Ctrl-C. Whatever it raises, all answers until then are in the ledger.
+    when the teacher cannot answer anything, `StorageError` when the ledger cannot be written, `KeyboardInterrupt` after
+    Ctrl-C, and `PartFinished` when the time `until` is over: nothing is sent after it, and what is in flight is heard
+    out. Whatever it raises, all answers until then are in the ledger.
     """
     refuse_unsupported(teacher, requests)
     screened = _screened(gate, requests)
     sent = [s.request for s in screened] if screened else requests
-    gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, len(requests), keys=[])
+    gathering = _Gathering(teacher, ledger, price, limits, on_progress or _silent, len(requests), keys=[], until=until)
     gathered = _outside_any_loop(gathering, sent)
     used_up = gathered.stopped == "budget"
     if used_up and not partly:
@@ -95,9 +97,13 @@ def ask(
             f"The budget is used up: {gathered.budget}; {done} of {wanted} requests to {teacher.name} are answered.",
             "Raise [budget] and run the same command again: what was answered is kept.",
         )
-    if gathered.stopped and not used_up:
+    if gathered.stopped == "interrupt":
         raise KeyboardInterrupt
-    keys = [teacher.key(request) for request in sent] if used_up else gathering.keys or []
+    keys = [teacher.key(request) for request in sent] if gathered.stopped else gathering.keys or []
+    if until is not None and gathered.stopped == "time":
+        wanted_keys = set(keys)
+        left = len(wanted_keys) - len(ledger.get(list(wanted_keys))) - gathered.spend.failed
+        until.check(left, f"Requests to {teacher.name}")  # of none left the answers are whole
     answers = list(_stored(sent, keys, ledger))
     if screened:
         answers = [_restored(one, answer) for one, answer in zip(screened, answers, strict=True)]
@@ -193,27 +199,38 @@ class _Gathering:
     failures: Counter[str] = field(default_factory=Counter)
     keys: list[str] | None = None
     """Of all requests, in order, for who wants them; computed anyway."""
+    until: Until | None = None
 
     def run(self, requests: Iterable[Request]) -> Gathered:
-        self.control = Control(Budget(self.ledger, self.price, self.limits))
+        self.control = Control(Budget(self.ledger, self.price, self.limits), until=self.until)
         self.tally = Tally(self.total, self.price, self.control)
         self.ledger.forget_seen()
         feed = self._feed(requests)
         first = next(feed, None)
         self.report(self.tally)
         if first is not None:
+            self._heed_time()
             self._ask(chain((first,), feed))
+        if self.control.stopped == "time":
+            deque(feed, maxlen=0)  # counts what the ledger knows, up to the first request that is left
         left = 0 if self.control.stopped else len(self.open) + sum(1 for _ in feed)
         if left:
             raise RuntimeError(f"teacher {self.teacher.name} left {left} requests without an answer or an error")
         return Gathered(self._spend(), self.control.stopped, self.control.budget.sentence())
 
+    def _heed_time(self) -> None:
+        if self.control.late:
+            self.control.stopped = self.control.stopped or "time"
+
     def _ask(self, requests: Iterator[Request]) -> None:
+        if self.control.stopped:
+            return
         # Closed at once when storing fails, so that nothing more is sent or paid.
         with _interrupts(self.control), closing(self.teacher.answer(requests, self.control)) as groups:  # type: ignore[type-var]
             for group in groups:
                 self._store(group)
                 self.report(self.tally)
+                self._heed_time()
 
     def _feed(self, requests: Iterable[Request]) -> Iterator[Request]:
         """The requests that the ledger cannot answer, each once."""

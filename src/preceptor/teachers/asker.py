@@ -12,7 +12,7 @@ from preceptor.progress import Progress
 from preceptor.records import Request, Sampling, Spend
 from preceptor.store.ledger import Ledger
 from preceptor.teachers.ask import ask
-from preceptor.teachers.base import Answer, Teacher
+from preceptor.teachers.base import Answer, Teacher, Until
 from preceptor.teachers.phi import PhiGate
 from preceptor.teachers.prices import Price
 
@@ -32,12 +32,14 @@ class Asker:
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     words: str = ""
     """What the requests are for, for people."""
+    until: Until | None = None
+    """When nothing more is sent."""
     spend: Spend = field(default_factory=lambda: Spend(usd=0.0))
     calls: dict[str, list[int]] = field(default_factory=dict)
     """Call in the ledger -> tokens read, written, and of those read the cached ones."""
 
     def __call__(self, requests: Sequence[Request]) -> list[Answer]:
-        """Ask for what the ledger does not hold. Raises `TeacherError` when not one answer came."""
+        """Ask for what the ledger does not hold. Raises `TeacherError` when not one answer came, else as `ask` does."""
         if not requests:
             return []
         with self.progress.task(self.words, len(requests)) as advance:
@@ -49,6 +51,7 @@ class Asker:
                 limits=self.limits,
                 gate=self.gate,
                 on_progress=lambda tally: advance(tally.done, tally.words),
+                until=self.until,
             )
         errors = [answer.error for answer in asked.answers if answer.error is not None]
         if len(errors) == len(requests):

@@ -24,6 +24,17 @@ class Answer:
     """Instead of a ticket, the name of a reservation that outlives the call that made it (batches)."""
 
 
+class Until(Protocol):
+    """The end of the time that a run is given."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over."""
+
+    def check(self, left: int, what: str) -> None:
+        """Raise `PartFinished` when it is over and `left` of `what` are not done."""
+
+
 @dataclass
 class Control:
     """The engine's hand on a teacher that is working."""
@@ -31,11 +42,19 @@ class Control:
     budget: Budget = field(default_factory=Budget)
     """Room for every request is taken here before it is sent."""
     stopped: str = ""
-    """Why nothing new may be sent (`interrupt`, `budget`); empty: go on. What is in flight is finished all the same."""
+    """Why nothing new may be sent (`interrupt`, `budget`, `time`); empty: go on. What is in flight is finished all the
+    same."""
     paused_until: float = 0.0
     """Time (`time.monotonic`) until which the endpoint asked to send nothing, for people to see."""
     lost: int = 0
     """Requests so far whose end nobody knows."""
+    until: Until | None = None
+    """The engine looks at it after every group; a teacher that only waits looks at `late` itself."""
+
+    @property
+    def late(self) -> bool:
+        """Whether the time that the run was given is over."""
+        return self.until is not None and self.until.over
 
 
 class Teacher(Protocol):

@@ -157,7 +157,7 @@ class _Call:
             failed = failed + 1 if error is not None else 0
             if error is not None and (not self._teacher.wait or failed >= PATIENCE):
                 raise error
-            if not self._teacher.wait:
+            if not self._teacher.wait or self._control.late:
                 raise self._pending()
             self._pause()
         yield from self._failures()
