@@ -71,7 +71,7 @@ def run_instructions(
 ) -> InstructSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
-    With `minutes`, no cell is begun and no request sent to a teacher after so long, and a training under way ends with a
+    With `minutes`, no cell is begun and no teacher asked after so long, and a training under way ends with a
     checkpoint: then `PartFinished` is raised, and the same call goes on later.
     Cells are carried out in so many `workers`: processes of their own, unless it is one.
     """
