@@ -202,11 +202,10 @@ def answer_baselines(state: Run) -> None:
     """Answer what is not answered yet, write it into the book of results, and count what it cost.
 
     Where requests wait in batches at a provider, the others are handed in all the same; then `BatchPending` is raised.
-    Raises `PartFinished` when the run's time is over: a model's answers are kept as a whole, a teacher's one by one.
+    `PartFinished` is raised when the time is over: a model's answers are kept as a whole, a teacher's one by one.
     """
     todo = [cell for cell in baseline_cells(state) if not finished(state, cell)]
-    pending: list[BatchPending] = []
-    left = len(todo)
+    pending, left = list[BatchPending](), len(todo)
     for group in _groups(todo):
         student: Student | None = None
         for cell in group:
@@ -340,11 +339,9 @@ def _by_teacher(state: Run, cell: BaselineCell) -> None:
     dataset, terms = state.datasets[cell.setting], terms_of(state, cell)
     teacher = make_teacher(terms, state.folder, state.progress.say)
     requests, cut = requests_of(state, cell, teacher)
+    words, budget, gate = f"evaluate: {teacher.name}, {cell.words}", state.recipe.budget, make_gate(terms)
     with Ledger(state.folder / "ledger.sqlite") as ledger:
-        words = f"evaluate: {teacher.name}, {cell.words}"
-        budget, gate = state.recipe.budget, make_gate(terms)
-        price, until = price_of(terms), state.deadline
-        asker = Asker(teacher, ledger, price, budget, gate, state.progress, words, until)
+        asker = Asker(teacher, ledger, price_of(terms), budget, gate, state.progress, words, state.deadline)
         predictions = ask_items(dataset.task, dataset.test, requests, reading(state, cell).parser, asker)
     more = {"cut_prompts": cut, "shots": _shown(state, cell), "asked": asker.record()}
     _write(state, cell, predictions, (), more)
