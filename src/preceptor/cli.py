@@ -250,9 +250,9 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder for the model; it must be empty or new.")],
 ) -> None:
     """Write an older model's weights as safetensors, the only form that is loaded. No program in it is run."""
-    from preceptor.models.convert import convert as write
+    from preceptor.pipeline.export import convert_model
 
-    typer.echo(f"{write(model, out)} tensors of {model}: {out.resolve()}")
+    typer.echo(f"{convert_model(model, out)} tensors of {model}: {out.resolve()}")
 
 
 @app.command()

@@ -21,6 +21,7 @@ from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.instructions import run_instructions
 from preceptor.progress import Progress
 from preceptor.store.stages import read_json
+from preceptor.teachers.base import Control
 from preceptor.teachers.scripted import ScriptedTeacher
 from preceptor.train import trackers
 
@@ -41,14 +42,21 @@ def go(checked: Recipe, folder: Path, progress: Progress | None = None) -> Any:
 
 
 def over_at(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the time be over when it is asked about for the `call`-th time."""
+    """Let the time be over when cells and trainings ask for the `call`-th time, but never for what is before them."""
     asked: list[int] = []
+    usual = Deadline.check
 
     def over(self: Deadline) -> bool:
         asked.append(len(asked) + 1)
         return len(asked) == call
 
+    def check(self: Deadline, left: int, what: str = "Cells") -> None:
+        if what == "Cells":
+            usual(self, left, what)
+
     monkeypatch.setattr(Deadline, "over", property(over))
+    monkeypatch.setattr(Deadline, "check", check)
+    monkeypatch.setattr(Control, "late", False)
     return asked
 
 

@@ -149,6 +149,7 @@ def test_figures_stand_beside_rows_that_there_are() -> None:
         "one/untrained", "one/none", "one/rewrite-a", "two/none", "two/rewrite-a", "two/combined-b",
         "one/none/alpha-1", "one/rewrite-a/alpha-1",
         "two/none/alpha-1", "two/rewrite-a/alpha-1", "two/combined-b/alpha-1",
+        "floor", "human",
     )  # fmt: skip
 
 

@@ -75,6 +75,16 @@ def export_model(weights: Path, out: Path, base: str | None = None) -> str:
     return name
 
 
+def convert_model(source: str, out: Path) -> int:
+    """Write a model that exists only as `pytorch_model.bin` as safetensors; returns the number of its tensors.
+
+    Raises `ModelError` as `preceptor.models.convert.convert`.
+    """
+    from preceptor.models.convert import convert
+
+    return convert(source, out)
+
+
 def export_predictions(
     run: Path, out: Path, *, student: str, arm: str, seed: int | None = None, setting: str | None = None
 ) -> int:
