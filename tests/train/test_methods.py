@@ -103,10 +103,12 @@ def test_all_linear_reaches_every_linear_layer_but_the_last(tiny_models: dict[st
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
-@pytest.mark.parametrize("targets", [("nothing",), "nothing"])
-def test_unknown_targets_are_one_sentence(targets: Any, tiny_models: dict[str, Path]) -> None:
+@pytest.mark.parametrize(
+    ("targets", "said"), [(("nothing",), "nothing"), ("nothing", "nothing"), ("(q_proj", "unterminated")]
+)
+def test_unknown_targets_are_one_sentence(targets: Any, said: str, tiny_models: dict[str, Path]) -> None:
     chosen = settings(targets=targets)
-    with pytest.raises(RecipeError, match=r"cannot take method 'lora': .*nothing") as caught:
+    with pytest.raises(RecipeError, match=f"cannot take method 'lora': .*{said}") as caught:
         attach(opened(tiny_models["llama"], chosen, "float32"), chosen)
     assert "\n" not in caught.value.message
     assert "train.targets" in caught.value.hint

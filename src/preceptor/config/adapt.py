@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from preceptor.config.base import Name, Section, Seed
 from preceptor.config.data import DataSettings
+from preceptor.config.objectives import ObjectiveSettings
 from preceptor.config.train import TrainSettings
 
 
@@ -97,6 +98,10 @@ class AdaptRecipe(Section):
             )
         if self.train.select not in ("loss", "last"):
             raise ValueError(f'train.select = {self.train.select!r} needs labels; adapt takes "loss" or "last"')
+        if self.train.objectives != ObjectiveSettings():
+            raise ValueError("train.objectives is for tasks with labels: adapt learns to expect text")
+        if self.train.track:
+            raise ValueError("train.track: adapt tells no tracker; its losses are in its report")
         if self.train.max_length != TrainSettings.model_fields["max_length"].default:
             raise ValueError("train.max_length has no meaning for adapt: set adapt.length, the tokens of a window")
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -69,7 +70,7 @@ def attach(student: Kind, settings: TrainSettings) -> Kind:
             # Adapters stay in the model's own dtype: float32 adapters inside a bfloat16 model make every product of
             # theirs a slow mixed one. The optimiser keeps float32 copies instead (loop.py).
             model = get_peft_model(student.model, config, autocast_adapter_dtype=settings.method in FLOAT32)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, re.error) as error:
         raise RecipeError(
             f"{student.loaded.name} cannot take method {settings.method!r}: {str(error).splitlines()[0][:200]}",
             'Set train.targets to module names of this architecture; "all-linear" fits most for LoRA.'
