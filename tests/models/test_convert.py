@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import tiny
-from preceptor.errors import ModelError
+from preceptor.errors import DataError, ModelError
 from preceptor.models.convert import convert
 from preceptor.models.load import load_causal, load_encoder
 
@@ -103,9 +103,12 @@ def test_what_cannot_be_converted_is_one_sentence(tmp_path: Path, demo_models: d
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"has no config\.json"):
         convert(str(folder), new)
+    with pytest.raises(ModelError, match="There is no model folder /not/there"):
+        convert("/not/there", new)
+    assert not new.exists()
     new.mkdir()
     (new / "mine.txt").write_text("mine")
-    with pytest.raises(ModelError, match="is not empty"):
+    with pytest.raises(DataError, match="is not empty"):
         convert(str(folder), new)
     assert (new / "mine.txt").read_text() == "mine"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from writing_runs import SEEDS, Counting, go, number_of, plain, settings, task, words
 
+from given_times import Over
 from preceptor.config import BudgetSettings, PhiSettings, TeacherSettings
 from preceptor.errors import BatchPending, PartFinished, PrivacyError, RecipeError, TeacherError
 from preceptor.pipeline.writing import write_tasks
@@ -52,22 +53,6 @@ def test_answers_without_any_task_are_the_least_yield_too() -> None:
     assert written.funnel.requests == 8
     assert "0 of 0 tasks were kept" in written.funnel.stopped
     assert written.kept == []
-
-
-@dataclass
-class Over:
-    """A time that is over when it was looked at so often."""
-
-    looks: int
-
-    @property
-    def over(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-    def check(self, left: int, what: str) -> None:
-        if left:
-            raise PartFinished(f"{what} left: {left}")
 
 
 @pytest.mark.parametrize("outputs", ["together", "separate"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from given_times import Over
 from preceptor.errors import CredentialsError, PartFinished, StorageError, TeacherError, UnsupportedSettingError
 from preceptor.records import Completion, Message, Request, Sampling
 from preceptor.store.ledger import Entry, Ledger
@@ -185,22 +186,6 @@ def test_a_teacher_that_forgets_a_request_is_a_fault_of_the_program(ledger: Ledg
         ask(Forgetful(), [request(1), request(2)], ledger)
 
 
-class Soon:
-    """A time that is over when it was looked at so often."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-
-    @property
-    def over(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-    def check(self, left: int, what: str) -> None:
-        if left:
-            raise PartFinished(f"{what} left: {left}")
-
-
 def test_when_the_time_is_over_nothing_more_is_sent_and_the_rest_is_asked_later(ledger: Ledger) -> None:
     sent: list[str] = []
 
@@ -210,10 +195,10 @@ def test_when_the_time_is_over_nothing_more_is_sent_and_the_rest_is_asked_later(
 
     teacher, requests = ScriptedTeacher(script), [request(n) for n in range(5)]
     with pytest.raises(PartFinished, match="Requests to scripted left: 5"):
-        ask(teacher, requests, ledger, until=Soon(0))
+        ask(teacher, requests, ledger, until=Over(0))
     assert sent == []
     with pytest.raises(PartFinished, match="Requests to scripted left: 3"):
-        ask(teacher, [*requests, requests[0]], ledger, until=Soon(2))
+        ask(teacher, [*requests, requests[0]], ledger, until=Over(2))
     assert sent == ["item-0", "item-1"]
     asked = ask(teacher, requests, ledger)
     assert sent == [f"item-{n}" for n in range(5)]
@@ -226,9 +211,9 @@ def test_a_time_that_ends_with_the_last_answer_ends_nothing(ledger: Ledger) -> N
     whole = ask(Recorder(), requests, ledger)
     with Ledger(":memory:") as other:
         ask(Recorder(), rest, other)
-        asked = ask(ScriptedTeacher(lambda one: "yes"), [], other, until=Soon(0))
+        asked = ask(ScriptedTeacher(lambda one: "yes"), [], other, until=Over(0))
         assert asked.answers == []
-        late = ask(Recorder(), [*first, *rest], other, until=Soon(1))
+        late = ask(Recorder(), [*first, *rest], other, until=Over(1))
     assert [a.request for a in late.answers] == requests
     assert all(a.completion for a in late.answers)
     assert late.spend.calls == whole.spend.calls == 600
@@ -236,5 +221,5 @@ def test_a_time_that_ends_with_the_last_answer_ends_nothing(ledger: Ledger) -> N
 
 def test_failures_are_not_left(ledger: Ledger) -> None:
     requests = [request(n) for n in range(2)]
-    asked = ask(Recorder(frozenset({"item-1"})), requests, ledger, until=Soon(1))
+    asked = ask(Recorder(frozenset({"item-1"})), requests, ledger, until=Over(1))
     assert [a.error is None for a in asked.answers] == [True, False]

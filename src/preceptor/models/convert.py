@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,9 @@ import torch
 from huggingface_hub import save_torch_state_dict, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from preceptor.errors import ModelError, StorageError
+from preceptor.errors import ModelError
+from preceptor.models.folders import folder_of
+from preceptor.store.stages import new_folder
 
 PICKLE = "pytorch_model.bin"
 INDEX = f"{PICKLE}.index.json"
@@ -31,43 +32,26 @@ def convert(source: str, target: Path) -> int:
     `target`. Returns the number of tensors; they keep their names, types and values.
 
     Tensors that share memory are written once for each of their names, so that a loader finds all of them. Raises
-    `ModelError` for what is no model, for one that has safetensors, and for a `.bin` that holds anything but weights;
-    then nothing is left behind.
+    `ModelError` for what is no model, for a folder with safetensors, and for a `.bin` that holds anything but weights,
+    and `DataError` where `target` holds something; then nothing is left behind.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelError(f"{target} is not empty.", "Give a new folder: nothing is overwritten.")
-    folder = _folder(source)
-    weights = _weights(folder)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
-            made = Path(temporary) / "model"
-            made.mkdir()
-            save_torch_state_dict(_apart(weights), made, metadata={"format": "pt"})
-            for file in _beside(folder):
-                shutil.copyfile(file, made / file.name)
-            if target.exists():
-                target.rmdir()
-            made.rename(target)
-    except OSError as error:
-        raise StorageError.of(target, error) from error
+    with new_folder(target) as made:
+        folder = folder_of(source) or _from_hub(source)
+        weights = _weights(folder)
+        save_torch_state_dict(_apart(weights), made, metadata={"format": "pt"})
+        for file in _beside(folder):
+            shutil.copyfile(file, made / file.name)
     return len(weights)
 
 
-def _folder(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        try:
-            return Path(snapshot_download(source, allow_patterns=[*BESIDE, "*.bin", "*.safetensors.index.json"]))
-        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            why = str(error).splitlines()[0][:200]
-            raise ModelError(
-                f"The model {source} is no folder here, and the hub did not give it: {why}",
-                "Check the path or the name.",
-            ) from error
-    if not (path / "config.json").is_file():
-        raise ModelError(f"{path} is not a model folder: it has no config.json.", "Name a folder of transformers.")
-    return path
+def _from_hub(name: str) -> Path:
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*BESIDE, "pytorch_model*.bin"]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(
+            f"The model {name} is no folder here, and the hub did not give it: {why}", "Check the path or the name."
+        ) from error
 
 
 def _weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from preceptor.evaluate.compare import Contender
 from preceptor.pipeline.compare_sources import read_source
 from preceptor.publish.harness import write_harness
 from preceptor.publish.leaderboard import write_leaderboard
-from preceptor.store.stages import MARK, read_json, write_json, write_text
+from preceptor.store.stages import MARK, new_folder, read_json, write_json, write_text
 
 CARD = """# {name}, trained further
 
@@ -58,27 +57,20 @@ def export_model(weights: Path, out: Path, base: str | None = None) -> str:
 
     Raises `DataError` when `out` holds something, `ModelError` as `merge_adapter`. A failure leaves nothing behind.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError.at(out, "is not empty.", hint="Give a new folder: nothing is overwritten.")
-    from preceptor.models.merge import merge_adapter
+    with new_folder(out) as made:
+        from preceptor.models.merge import merge_adapter
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-        made = Path(temporary) / "model"
         name = merge_adapter(weights, made, base)
         # Recipes that name the folder must notice when other weights come to lie in it.
         write_json(made / MARK, {"identity": read_json(weights / MARK)["identity"]})
         write_text(made / "README.md", CARD.format(name=name, weights=weights))
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
     return name
 
 
 def convert_model(source: str, out: Path) -> int:
     """Write a model that exists only as `pytorch_model.bin` as safetensors; returns the number of its tensors.
 
-    Raises `ModelError` as `preceptor.models.convert.convert`.
+    Raises as `preceptor.models.convert.convert`.
     """
     from preceptor.models.convert import convert
 

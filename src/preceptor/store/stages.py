@@ -94,6 +94,25 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError.of(error.filename or path, error) from error
 
 
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to write in, which becomes `target` when all went well; else nothing is left.
+
+    Raises `DataError` where `target` is a file or holds something.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DataError.at(target, "is not empty.", hint="Give a new folder: nothing is overwritten.")
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            yield made
+            if target.exists():
+                target.rmdir()
+            made.rename(target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a whole file or nothing: to a temporary name, then renamed."""
     with writing(path):
