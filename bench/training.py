@@ -10,7 +10,9 @@
              with our dtype, no dropout and our batches
     cached   LoRA on the last 4 of 30 layers, a sweep of 12 points: the lower layers kept, beside computed each time;
              the limit is (L + K) / 2 K
-    gpu      only where asked for: a LLaMA architecture of about 1 B random weights against TRL, several batch sizes
+    gpu      only where asked for, on a CUDA device: a LLaMA architecture of about 1 B random weights against TRL, in
+             several batch sizes;
+             `vs_trl` is then the lowest of their ratios, `of_matmul_limit` the highest of their fractions
 
 Each training is a process of its own, one after the other. Seconds are those of the steps; tokens are real ones,
 without padding. Prints tables and ends with one line of JSON.
@@ -45,6 +47,7 @@ CAUSAL, ENCODER = "builtin:smollm2-135m-instruct", "builtin:minilm-l6"
 PARTS = ("trl", "losses", "encoder", "cached")
 LAST = 4
 """Trained layers of the part `cached`."""
+GPU_BATCHES = (4, 8, 16, 32)
 LAYERS = 30
 """Layers of SmolLM2-135M."""
 
@@ -78,7 +81,12 @@ class Bench:
 
 def say(name: str, found: dict[str, Any]) -> None:
     """One line of a table."""
-    print(f"  {name:44} {found['tokens_per_s'] or 0:9.1f} tok/s  {found['peak_mib']:7d} MiB", flush=True)
+    print(f"  {name:44} {found['tokens_per_s'] or 0:9.1f} tok/s  {peak_of(found):7d} MiB", flush=True)
+
+
+def peak_of(found: dict[str, Any]) -> int:
+    """The peak of the memory in which the model lay: the device's where there was one."""
+    return int(found.get("device_peak_mib") or found["peak_mib"])
 
 
 def beside_trl(bench: Bench, dataset: Dataset, labels: Sequence[str], steps: int) -> dict[str, Any]:
@@ -91,15 +99,7 @@ def beside_trl(bench: Bench, dataset: Dataset, labels: Sequence[str], steps: int
     say("Preceptor", ours)
     print(f"  {'limit by the rate of matrix products':44} {limit:9.1f} tok/s")
     found = {"ours": ours, "limit_tokens_per_s": round(limit, 1), "of_matmul_limit": ours["tokens_per_s"] / limit}
-    if bench.trl is not None:
-        found["trl"] = bench.run("train_trl", job, bench.trl)
-        say("TRL SFTTrainer as it comes", found["trl"])
-        plain = Job(**{**vars(job), "settings": {"gradient_checkpointing": False}})
-        found["trl_plain"] = bench.run("train_trl", plain, bench.trl)
-        say("TRL SFTTrainer without checkpointing", found["trl_plain"])
-        found["vs_trl"] = ours["tokens_per_s"] / found["trl"]["tokens_per_s"]
-        found["vs_trl_plain"] = ours["tokens_per_s"] / found["trl_plain"]["tokens_per_s"]
-        found["memory_vs_trl"] = ours["peak_mib"] / found["trl"]["peak_mib"]
+    found |= beside(bench, job, ours)
     return found
 
 
@@ -180,35 +180,64 @@ def cached(bench: Bench, dataset: Dataset, labels: Sequence[str], count: int, po
     return {"plain": plain, "kept": kept, "ratio": ratio, "cached_of_limit": ratio / limit, "loss_difference": apart}
 
 
-def gpu(bench: Bench, dataset: Dataset, labels: Sequence[str]) -> dict[str, Any]:
-    """Part `gpu`: about 1 B random weights, equal items for both, several batch sizes."""
+def gpu(bench: Bench, dataset: Dataset, labels: Sequence[str], quick: bool) -> dict[str, Any]:
+    """Part `gpu`: about 1 B random weights, equal items for both, several batch sizes. `quick` takes few weights, and
+    any device.
+    """
+    folder = random_llama(bench.folder / "llama", quick)
+    found: dict[str, Any] = {}
+    for size in GPU_BATCHES[:1] if quick else GPU_BATCHES:
+        job = Job(str(folder), items_of(dataset, (2 if quick else 12) * size), size, labels=tuple(labels))
+        print(f"LLaMA of random weights, bfloat16, LoRA r 8, batch {size}")
+        ours = bench.run("train_ours", job)
+        say("Preceptor", ours)
+        limit = ours["products_per_s"] / (4 * ours["body_weights"])
+        print(f"  {'limit by the rate of matrix products':44} {limit:9.1f} tok/s")
+        found[str(size)] = {"ours": ours, "of_limit": ours["tokens_per_s"] / limit, **beside(bench, job, ours)}
+    known = [one["vs_trl"] for one in found.values() if "vs_trl" in one]
+    fractions = [one["of_limit"] for one in found.values()]
+    return {"sizes": found, "of_matmul_limit": max(fractions), **({"vs_trl": min(known)} if known else {})}
+
+
+def beside(bench: Bench, job: Job, ours: dict[str, Any]) -> dict[str, Any]:
+    """TRL on a job, as it comes and without checkpointing, and how many times as fast we are; empty without peers."""
+    if bench.trl is None:
+        return {}
+    found = {"trl": bench.run("train_trl", job, bench.trl)}
+    say("TRL SFTTrainer as it comes", found["trl"])
+    plain = Job(**{**vars(job), "settings": {"gradient_checkpointing": False}})
+    found["trl_plain"] = bench.run("train_trl", plain, bench.trl)
+    say("TRL SFTTrainer without checkpointing", found["trl_plain"])
+    ratios = {f"vs_{name}": ours["tokens_per_s"] / one["tokens_per_s"] for name, one in found.items()}
+    return {**found, **ratios, "memory_vs_trl": peak_of(ours) / peak_of(found["trl"])}
+
+
+def random_llama(folder: Path, quick: bool) -> Path:
+    """A model folder of the LLaMA architecture with about 1 B random weights (`quick`: about 25 M)."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    folder = bench.folder / "llama-1b"
     tokenizer = load_causal(CAUSAL).tokenizer
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=2048,
+        hidden_size=512 if quick else 2048,
         intermediate_size=5632,
-        num_hidden_layers=22,
+        num_hidden_layers=1 if quick else 22,
         num_attention_heads=32,
         num_key_value_heads=4,
         tie_word_embeddings=True,
     )
     LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    found: dict[str, Any] = {}
-    for size in (4, 8, 16, 32):
-        job = Job(str(folder), items_of(dataset, 12 * size), size, labels=tuple(labels))
-        ours = bench.run("train_ours", job)
-        trl = bench.run("train_trl", job, bench.trl)
-        say(f"Preceptor, batch {size}", ours)
-        say(f"TRL SFTTrainer, batch {size}", trl)
-        limit = ours["products_per_s"] / (4 * ours["body_weights"])
-        ratio = ours["tokens_per_s"] / trl["tokens_per_s"]
-        found[str(size)] = {"ours": ours, "trl": trl, "of_limit": ours["tokens_per_s"] / limit, "vs_trl": ratio}
-    return found
+    return folder
+
+
+def refuse_without_device() -> None:
+    """Exit where the part for an accelerator would be measured on cores."""
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("--gpu measures a CUDA device, and torch finds none here. With --quick it only tries the script out.")
 
 
 def main() -> None:
@@ -219,6 +248,8 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true", help="the part for an accelerator, alone")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args()
+    if given.gpu and not given.quick:
+        refuse_without_device()
     root = os.environ.get("PRECEPTOR_DATA")
     if root is None:
         sys.exit("Set PRECEPTOR_DATA to the folder that holds pubmedqa/.")
@@ -234,7 +265,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), peers)
         if given.gpu:
-            result["gpu"] = gpu(bench, long, labels)
+            result["gpu"] = gpu(bench, long, labels, quick)
         else:
             runs = {
                 "trl": lambda: beside_trl(bench, long, labels, 2 if quick else 12),

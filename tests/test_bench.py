@@ -267,6 +267,23 @@ def test_the_quick_bench_of_training_ends_with_its_figures(data_root: Path) -> N
         assert part["peak_mib"] > 100
 
 
+@pytest.mark.long
+def test_the_bench_for_an_accelerator_measures_one_or_nothing(data_root: Path) -> None:
+    """Its quick form runs anywhere, to see that the script works."""
+    command = [sys.executable, str(BENCH / "training.py"), "--gpu", "--no-peers"]
+    environment = {**os.environ, "PRECEPTOR_DATA": str(data_root), "CUDA_VISIBLE_DEVICES": ""}
+    whole, quick = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, text=True, timeout=600)
+        for more in ((), ("--quick",))
+    )
+    assert (whole.returncode, whole.stdout) == (1, "")
+    assert whole.stderr.startswith("--gpu measures a CUDA device, and torch finds none here.")
+    assert quick.returncode == 0, quick.stderr
+    line = json.loads(quick.stdout.splitlines()[-1])
+    assert 0 < line["of_matmul_limit"] < 1
+    assert line["gpu"]["sizes"]["4"]["ours"]["device_peak_mib"] is None
+
+
 def test_the_bench_of_evaluation_counts_decisions_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCH))
     compared = importlib.import_module("evaluation").compared

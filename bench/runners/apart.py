@@ -49,6 +49,7 @@ def work_off(kind: type[Any], work: Callable[[Any], dict[str, Any]], packages: S
         torch.set_num_threads(job.threads)
     found = work(job)
     found["peak_mib"] = peak_mib()
+    found["device_peak_mib"] = device_peak_mib()
     found["versions"] = {name: importlib.metadata.version(name) for name in packages}
     given.result.write_text(json.dumps(found), encoding="utf-8")
 
@@ -60,3 +61,11 @@ def peak_mib() -> int:
     except OSError:  # no Linux
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) // 1024
+
+
+def device_peak_mib() -> int | None:
+    """Most memory that torch held on a CUDA device; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return None
+    return int(torch.cuda.max_memory_reserved() // 2**20)

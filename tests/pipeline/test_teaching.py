@@ -11,7 +11,7 @@ import pytest
 
 from preceptor.config import Recipe, check_recipe
 from preceptor.data.base import Task
-from preceptor.errors import DataError, PreceptorError, RecipeError
+from preceptor.errors import DataError, ModelError, PreceptorError, RecipeError
 from preceptor.pipeline import labels as pipeline
 from preceptor.pipeline import teaching
 from preceptor.pipeline.label_cells import cells, train_stage
@@ -208,6 +208,19 @@ def test_a_setting_that_the_teacher_cannot_read_is_refused(
         go(given, tmp_path / "run")
     assert not (tmp_path / "run" / "train").exists()
     go(pubmedqa_recipe(demo_models, tmp_path, {}), tmp_path / "plain")
+
+
+def test_weights_that_cannot_teach_are_refused_before_anybody_is_asked(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = recipe(demo_models["llama"], demo_models["llama"], {"objectives": {}}, arms={"none": []}, seeds=[1])
+    go(first, tmp_path / "first")
+    monkeypatch.setattr(ScriptedTeacher, "_answer", None)
+    weights = str(tmp_path / "first/train/default/pupil/none/seed-1")
+    other = {"distillation": {"teacher": str(demo_models["bert"]), "weights": weights}}
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        go(recipe(demo_models["bert"], demo_models["llama"], other), tmp_path / "second")
+    assert not (tmp_path / "second" / "augment").exists()
 
 
 def test_a_generated_item_that_the_teacher_cannot_read_is_named(

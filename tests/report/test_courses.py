@@ -83,7 +83,7 @@ def test_what_was_shortened_left_out_or_ran_out_is_said_once() -> None:
         [
             *(course("free", "minilm", "none", seed, cut=76) for seed in (1, 2)),
             course("free", "minilm", "none", 2, cut=76, micro_batch=4),
-            course("", "smollm2", "qa", 1, too_long=2),
+            course("", "smollm2", "qa", 1, too_long=2, rationales_left_out=3, cut_for_teacher=4),
             course("", "smollm2", "ie", 1),
         ]
     )
@@ -93,6 +93,9 @@ def test_what_was_shortened_left_out_or_ran_out_is_said_once() -> None:
         "free · minilm, none, seed 2: memory ran out, and 4 items went through the model at once; the steps were "
         "the same.",
         "Training items were left out because their answers alone do not fit smollm2, by arm: qa 2.",
+        "Explanations were left out because they leave no room for the prompt of smollm2, by arm: qa 3; of those items "
+        "it learns the label alone.",
+        "Prompts too long for the teacher that smollm2 learns from were shortened for it, by arm: qa 4.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from preceptor.models.score import normalised
 from preceptor.models.student import Student
 from preceptor.store.stages import MARK, write_json
 from preceptor.train.batches import TrainingItem, make_items
-from preceptor.train.cell import train_cell
+from preceptor.train.cell import open_for, train_cell
 from preceptor.train.objectives import equipped, fit
 from preceptor.train.teaching import (
     check_teacher,
+    cut_for_teacher,
     identity_of,
     likeliest,
     open_teacher,
@@ -181,6 +183,101 @@ def test_encoders_teach_labels_only_and_only_when_trained(
         with pytest.raises(RecipeError, match="needs language models on both sides"):
             check_teacher(one, settings(tiny_models[model], weights=model, targets="tokens"), tmp_path)
     check_teacher(encoder, settings(tiny_models["llama"]), tmp_path)
+
+
+def test_labels_in_another_order_reach_the_columns_of_their_names(
+    trained: dict[str, Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    turned = dataclasses.replace(tiny.TASK, labels=tuple(reversed(tiny.TASK.labels)))
+    for kind in ("llama", "bert"):
+        given = settings(tiny_models[kind], weights=kind)
+        check_teacher(tiny.open_tiny(tiny_models["gpt2"], turned.labels), given, tmp_path)
+        found = []
+        for name, task in (("plain", tiny.TASK), ("turned", turned)):
+            folder = tmp_path / f"{kind}-{name}"
+            folder.mkdir()
+            teacher = open_teacher(given, task, tmp_path, max_length=48, dtype="float32")
+            write_labels(folder, teacher, task, EXAMPLES)
+            found.append(np.load(folder / "labels.npy"))
+        np.testing.assert_array_equal(found[1], found[0][:, ::-1])
+
+
+def test_weights_for_other_labels_are_refused_and_so_are_outputs_without_names(
+    trained: dict[str, Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    for kind in ("llama", "bert"):
+        given = settings(tiny_models[kind], weights=kind)
+        for labels in (("yes", "no"), ("yes", "no", "unsure")):
+            with pytest.raises(RecipeError, match=r"knows other labels \(yes, no, maybe\) than the task \(yes, no"):
+                check_teacher(tiny.open_tiny(tiny_models["gpt2"], labels), given, tmp_path)
+        probe = json.loads((trained[kind] / "probe.json").read_text())
+        del probe["labels"]  # as an earlier version wrote it
+        (trained[kind] / "probe.json").write_text(json.dumps(probe))
+        with pytest.raises(RecipeError, match=r"knows other labels \(3 labels\) than the task \(yes, no\)"):
+            check_teacher(tiny.open_tiny(tiny_models["gpt2"], ("yes", "no")), given, tmp_path)
+        if kind == "llama":  # the words that it says are its labels
+            check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
+        else:
+            with pytest.raises(RecipeError, match="does not say for which labels"):
+                check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
+
+
+def test_weights_of_another_model_or_kind_are_one_sentence(
+    trained: dict[str, Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    student = tiny.open_tiny(tiny_models["gpt2"])
+    with pytest.raises(ModelError, match=r"cannot be loaded.*Name in train\.distillation\.weights a student that was"):
+        opened(tiny_models["llama"], weights=str(trained["bert"]))
+    probe = json.loads((trained["llama"] / "probe.json").read_text())
+    (trained["llama"] / "probe.json").write_text(json.dumps({**probe, "targets": [[3]]}))
+    with pytest.raises(RecipeError, match="was not trained on a task with labels"):
+        check_teacher(student, settings(tiny_models["llama"], weights="llama"), tmp_path)
+    (trained["llama"] / "probe.json").write_text("{")
+    with pytest.raises(ModelError, match=r"its probe\.json is missing or damaged"):
+        check_teacher(student, settings(tiny_models["llama"], weights="llama"), tmp_path)
+    (trained["llama"] / "adapter_config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"adapter_config\.json is damaged"):
+        check_teacher(student, settings(tiny_models["llama"], weights="llama"), tmp_path)
+
+
+def test_virtual_tokens_inside_of_prompts_are_refused_on_both_sides(
+    tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    keys = {"method": "prompt", "prompt_position": "before-answer", "virtual_tokens": 2, "learning_rate": 1e-1}
+    train = TrainSettings.model_validate({**keys, "steps": 2, "max_length": 48, "dtype": "float32"})
+    entry = StudentSettings(name="tiny", model=str(tiny_models["llama"]))
+    (tmp_path / "prompted").mkdir()
+    parts = {"real": EXAMPLES, "generated": [], "validation": tiny.examples(4, "held-out")}
+    train_cell(tmp_path / "prompted", entry, train, tiny.TASK, seed=1, **parts)
+    with pytest.raises(RecipeError, match="reads virtual tokens inside of its prompts"):
+        check_teacher(
+            tiny.open_tiny(tiny_models["llama"]), settings(tiny_models["llama"], weights="prompted"), tmp_path
+        )
+    student = open_for(entry, train, tiny.TASK, 1)
+    with pytest.raises(RecipeError, match="the virtual tokens inside of them mean nothing to it"):
+        check_teacher(student, settings(tiny_models["llama"], targets="tokens"), tmp_path)
+    check_teacher(student, settings(tiny_models["llama"]), tmp_path)
+
+
+def test_a_teacher_that_sees_less_than_its_student_is_refused_for_tokens(
+    tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    narrow = tiny.save_model(tmp_path / "narrow", "llama", window=40)
+    student = tiny.open_tiny(tiny_models["llama"], max_length=48)
+    with pytest.raises(
+        RecipeError, match=r"may read 48 tokens and the teacher .* only 40\. Lower train\.max_length to 40"
+    ):
+        check_teacher(student, settings(narrow, targets="tokens"), tmp_path)
+    check_teacher(tiny.open_tiny(tiny_models["llama"], max_length=40), settings(narrow, targets="tokens"), tmp_path)
+    check_teacher(student, settings(narrow), tmp_path)
+
+
+def test_prompts_that_were_shortened_for_the_teacher_are_counted(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    teacher = open_teacher(settings(tiny_models["llama"]), tiny.TASK, Path(), max_length=24, dtype="float32")
+    write_labels(tmp_path, teacher, tiny.TASK, EXAMPLES)
+    limits = [teacher.length(tiny.TASK.render(example)) > teacher.limit for example in EXAMPLES]
+    assert 0 < sum(limits) < len(EXAMPLES)
+    assert cut_for_teacher([tmp_path]) == sum(limits)
 
 
 def test_a_folder_without_weights_is_one_sentence(tiny_models: dict[str, Path], tmp_path: Path) -> None:

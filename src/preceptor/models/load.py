@@ -60,13 +60,16 @@ class Loaded:
     @property
     def window(self) -> int:
         """Positions the model can see, in tokens."""
-        config = self.model.config
-        for name in ("max_position_embeddings", "n_positions", "n_ctx"):
-            value = getattr(config, name, None)
-            if isinstance(value, int):
-                offset = config.model_type in POSITIONS_AFTER_PADDING
-                return value - (int(self.tokenizer.pad_token_id or 0) + 1 if offset else 0)
-        return int(min(self.tokenizer.model_max_length, 10**6))
+        return _window(self.model.config, self.tokenizer)
+
+
+def _window(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    for name in ("max_position_embeddings", "n_positions", "n_ctx"):
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            offset = config.model_type in POSITIONS_AFTER_PADDING
+            return value - (int(tokenizer.pad_token_id or 0) + 1 if offset else 0)
+    return int(min(tokenizer.model_max_length, 10**6))
 
 
 def device() -> torch.device:
@@ -114,6 +117,13 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """A model's tokenizer alone; raises `ModelError`."""
     with _explained(name), quiet():
         return AutoTokenizer.from_pretrained(source_of(name), trust_remote_code=False)
+
+
+def window_of(name: str) -> int:
+    """Positions that a model can see, in tokens, from its config and tokenizer alone; raises `ModelError`."""
+    tokenizer = load_tokenizer(name)
+    with _explained(name):
+        return _window(AutoConfig.from_pretrained(source_of(name), trust_remote_code=False), tokenizer)
 
 
 def head_of(name: str, asked: str) -> str:

@@ -39,6 +39,8 @@ class Probe:
     """The same after training, before saving."""
     targets: list[list[int]] = field(default_factory=list)
     """The answer to each prompt as token ids, for models without labels."""
+    labels: list[str] = field(default_factory=list)
+    """The labels in the order of the columns; empty for models without, and in folders of earlier versions."""
 
 
 class Trainable(Protocol):

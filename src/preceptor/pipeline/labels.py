@@ -111,9 +111,10 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
         check_trackers(cell.settings.track)
         opened = open_for(cell.student, cell.settings, dataset.task, cell.seed)
         check_objectives(opened, cell.settings, dataset.task, dataset.train, state.base)
-        check_taught(state, cell)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)
+        del opened  # a teacher needs its room
+        check_taught(state, cell)
 
 
 def load_data(state: Run) -> None:

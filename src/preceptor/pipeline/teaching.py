@@ -56,9 +56,18 @@ def read_task(state: Run, cell: Cell) -> Task:
 
 
 def check_taught(state: Run, cell: Cell) -> None:
-    """Raise `RecipeError` or `DataError` where the data cannot be read in the setting that the teacher is given."""
-    if cell.settings.objectives.distillation:
-        read_task(state, cell)
+    """Refuse, before anybody is asked, data that cannot be read in the setting that the teacher is given, and a trained
+    teacher that cannot be loaded: it is opened once, unless it has said already what it thinks.
+    """
+    settings = cell.settings
+    if not settings.objectives.distillation:
+        return
+    task = read_task(state, cell)
+    if settings.distillation.weights is None or _stage(state, cell, task, state.datasets[cell.setting].train).done:
+        return
+    from preceptor.train.teaching import open_teacher
+
+    open_teacher(settings.distillation, task, state.base, max_length=settings.max_length, dtype=settings.dtype)
 
 
 def _check_readable(settings: TrainSettings, task: Task, items: Sequence[Example]) -> None:

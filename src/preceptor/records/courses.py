@@ -30,6 +30,10 @@ class Course:
     """Training items that were shortened to fit the student."""
     left_out: int = 0
     """Training items that could not be shortened enough."""
+    rationales_left_out: int = 0
+    """Training items whose explanation left no room for their prompt: they were learnt from by their label alone."""
+    cut_for_teacher: int = 0
+    """Prompts that were shortened to fit the teacher of distillation."""
     micro_batch: int | None = None
     """Items in one forward pass since memory ran out; None where it did not."""
 
@@ -50,5 +54,7 @@ def course_of(setting: str, student: str, arm: str, seed: int, fit: Mapping[str,
         selected=fit["selected"],
         cut=fit.get("cut", 0),
         left_out=fit.get("too_long", 0),
+        rationales_left_out=fit.get("rationales_left_out", 0),
+        cut_for_teacher=fit.get("cut_for_teacher", 0),
         micro_batch=fit.get("micro_batch"),
     )

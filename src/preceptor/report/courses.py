@@ -52,6 +52,18 @@ def course_views(courses: Sequence[Course]) -> tuple[CourseView, ...]:
     return tuple(views)
 
 
+_CUT = (
+    "Training items too long for {student} were shortened, by arm: {arms}. "
+    "Questions, instructions and answers are never cut."
+)
+_LEFT_OUT = "Training items were left out because their answers alone do not fit {student}, by arm: {arms}."
+_RATIONALES = (
+    "Explanations were left out because they leave no room for the prompt of {student}, by arm: {arms}; of those items "
+    "it learns the label alone."
+)
+_FOR_TEACHER = "Prompts too long for the teacher that {student} learns from were shortened for it, by arm: {arms}."
+
+
 def remarks_on(courses: Sequence[Course]) -> tuple[str, ...]:
     """What a reader must know about trainings whose items were shortened or whose memory ran out, in sentences."""
     students: dict[str, list[Course]] = {}
@@ -60,15 +72,15 @@ def remarks_on(courses: Sequence[Course]) -> tuple[str, ...]:
         students.setdefault(name, []).append(course)
     found = []
     for name, mine in students.items():
-        cut = ", ".join(f"{arm} {count:,}" for arm, count in {c.arm: c.cut for c in mine if c.cut}.items())
-        left = ", ".join(f"{arm} {count:,}" for arm, count in {c.arm: c.left_out for c in mine if c.left_out}.items())
-        if cut:
-            found.append(
-                f"Training items too long for {name} were shortened, by arm: {cut}. "
-                "Questions, instructions and answers are never cut."
-            )
-        if left:
-            found.append(f"Training items were left out because their answers alone do not fit {name}, by arm: {left}.")
+        for counts, sentence in (
+            ({c.arm: c.cut for c in mine}, _CUT),
+            ({c.arm: c.left_out for c in mine}, _LEFT_OUT),
+            ({c.arm: c.rationales_left_out for c in mine}, _RATIONALES),
+            ({c.arm: c.cut_for_teacher for c in mine}, _FOR_TEACHER),
+        ):
+            arms = ", ".join(f"{arm} {count:,}" for arm, count in counts.items() if count)
+            if arms:
+                found.append(sentence.format(student=name, arms=arms))
         found += [
             f"{name}, {c.arm}, seed {c.seed}: memory ran out, and {c.micro_batch} items went through the model at "
             "once; the steps were the same."

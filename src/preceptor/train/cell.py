@@ -21,6 +21,8 @@ from preceptor.train.loop import OnStep
 from preceptor.train.methods import attach, reserved, with_tokens
 from preceptor.train.objectives import equipped, fit
 from preceptor.train.parallel import team, together
+from preceptor.train.rationale import without_room
+from preceptor.train.teaching import cut_for_teacher
 from preceptor.train.upkeep import Upkeep
 
 PROBES = 4
@@ -94,10 +96,12 @@ def train_cell(
         on_start(len(own.items), steps)
     if not with_real:
         real, own = (), MadeItems([], 0)
+    examples = [*real, *generated]
+    items = equipped(trained, task, examples, own.items + written.items, settings, taught)
     with _kept_trunk(trained, settings, trunk):
         fitted = fit(
             trained,
-            equipped(trained, task, [*real, *generated], own.items + written.items, settings, taught),
+            items,
             held_out,
             settings,
             steps=steps,
@@ -105,8 +109,13 @@ def train_cell(
             on_step=on_step,
             upkeep=upkeep,
         )
-    save(trained, folder, Probe(prompts, before.tolist(), trained.logprobs(prompts).tolist()))
+    after = trained.logprobs(prompts)
+    save(trained, folder, Probe(prompts, before.tolist(), after.tolist(), labels=list(task.labels)))
     record = {"real": len(real), "generated": len(generated), "cut": own.cut + written.cut}
+    if settings.objectives.rationale:
+        record["rationales_left_out"] = without_room(task, examples, items)
+    if taught:
+        record["cut_for_teacher"] = cut_for_teacher(taught)
     write_json(folder / FIT, {**asdict(fitted), **record})
 
 

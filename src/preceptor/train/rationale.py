@@ -66,6 +66,13 @@ def with_rationales(
     ]
 
 
+def without_room(task: Task, examples: Sequence[Example], items: Sequence[TrainingItem]) -> int:
+    """How many examples have a rationale that left no room for their prompt, so that their items have none."""
+    return sum(
+        item.rationale is None and bool(_text(task, example)) for item, example in zip(items, examples, strict=True)
+    )
+
+
 def _text(task: Task, example: Example) -> str:
     return example.fields.get(task.rationale or "", "").strip()
 

@@ -22,16 +22,18 @@ import torch
 
 from preceptor.config import DistillationSettings
 from preceptor.data.base import Task, render_all
-from preceptor.errors import ModelError, RecipeError
-from preceptor.models.load import head_of, load_tokenizer
+from preceptor.errors import InactiveAdapterError, ModelError, RecipeError
+from preceptor.models.load import head_of, load_tokenizer, window_of
 from preceptor.models.score import BATCH_TOKENS, by_length
-from preceptor.models.student import Student, open_student, restore
+from preceptor.models.student import Probe, Student, open_student, read_probe, restore
 from preceptor.records import Example
-from preceptor.store.stages import made_by
+from preceptor.store.stages import made_by, read_json, write_json
 from preceptor.train.batches import Taught, TrainingItem
 from preceptor.train.rationale import answer_rows
 
 LABELS = "labels.npy"
+ASKED = "asked.json"
+"""Beside it: how many of the teacher's prompts were shortened."""
 ANSWERS, RATIONALES = "answers", "rationales"
 """Beginnings of the names of files about tokens."""
 TARGET_TOKENS = 512
@@ -81,17 +83,57 @@ def check_teacher(student: Student, settings: DistillationSettings, base: Path) 
     """Refuse, without loading its weights, a teacher that cannot teach this student."""
     folder = trained_folder(settings, base)
     head = _head(settings)
-    if head == "encoder" and folder is None:
+    if folder is not None:
+        _check_trained(folder, head, student.labels)
+    elif head == "encoder":
         raise RecipeError(
             f"The teacher {settings.teacher} is an encoder, and the head of an untrained one is drawn at random.",
             "Name a finished student's folder in train.distillation.weights.",
         )
-    if settings.targets == "labels":
-        return
+    if settings.targets == "tokens":
+        _check_tokens(student, settings, head, folder)
+
+
+def _check_trained(folder: Path, head: str, labels: Sequence[str]) -> None:
+    """Refuse weights that do not answer with the task's labels in a prompt as the task shows it."""
+    if _adapter(folder).get("peft_type") == "TRAINABLE_TOKENS":
+        raise RecipeError(
+            f"The teacher in {folder} reads virtual tokens inside of its prompts, which a teacher is not given.",
+            'Name one that was trained by another method, or with train.prompt_position = "start".',
+        )
+    probe = _probe(folder)
+    if probe.targets:
+        raise RecipeError(
+            f"The teacher in {folder} was not trained on a task with labels.",
+            "Make a model of it with preceptor export model, and name that as train.distillation.teacher, without "
+            "weights.",
+        )
+    columns = {len(row) for row in probe.after}
+    if set(probe.labels or labels) != set(labels) or columns - {len(labels)}:
+        known = ", ".join(probe.labels) or f"{max(columns)} labels"
+        raise RecipeError(
+            f"The teacher in {folder} knows other labels ({known}) than the task ({', '.join(labels)}).",
+            "Name one that was trained for these labels in train.distillation.weights.",
+        )
+    if head == "encoder" and not probe.labels:
+        raise RecipeError(
+            f"The folder {folder} does not say for which labels the outputs of its encoder stand: an earlier version "
+            "wrote it.",
+            "Train that student again: a folder of now says it.",
+        )
+
+
+def _check_tokens(student: Student, settings: DistillationSettings, head: str, folder: Path | None) -> None:
     if "encoder" in (head, student.head):
         raise RecipeError(
             'train.distillation.targets = "tokens" needs language models on both sides; an encoder says no tokens.',
             'Use "labels".',
+        )
+    if student.virtual is not None:
+        raise RecipeError(
+            'train.distillation.targets = "tokens": the teacher reads the student\'s own prompts, and the virtual '
+            "tokens inside of them mean nothing to it.",
+            'Use "labels", or train.prompt_position = "start".',
         )
     known, own = load_tokenizer(str(settings.teacher)), student.loaded.tokenizer
     if known.get_vocab() != own.get_vocab():
@@ -100,6 +142,24 @@ def check_teacher(student: Student, settings: DistillationSettings, base: Path) 
             f"({len(known.get_vocab()):,} and {len(own.get_vocab()):,} tokens), so its token ids mean nothing there.",
             'Use train.distillation.targets = "labels", or a teacher of the same family.',
         )
+    longest = student.limit + max(map(len, student.targets)) + 1
+    window = window_of(str(settings.teacher)) - _virtual_tokens(folder)
+    if longest > window:
+        raise RecipeError(
+            f'train.distillation.targets = "tokens": the student may read {longest} tokens and the teacher '
+            f"{settings.teacher} only {window}.",
+            f"Lower train.max_length to {window} or less.",
+        )
+
+
+def _probe(folder: Path) -> Probe:
+    try:
+        return read_probe(folder)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"There is no trained student in {folder}: its probe.json is missing or damaged.",
+            "train.distillation.weights must name a folder of a run's train/, down to its seed.",
+        ) from error
 
 
 def _head(settings: DistillationSettings) -> str:
@@ -107,30 +167,48 @@ def _head(settings: DistillationSettings) -> str:
 
 
 def open_teacher(settings: DistillationSettings, task: Task, base: Path, *, max_length: int, dtype: str) -> Student:
-    """The teacher as it is asked about a task's labels, with its trained weights where it has some.
+    """The teacher as it is asked about a task's labels, with its trained weights where it has some: then in the order
+    of labels in which it was trained.
 
     Raises `ModelError` when it cannot be loaded or its weights do not answer as they did when they were saved.
     """
     folder = trained_folder(settings, base)
-    targets = [task.target(label) for label in task.labels]
+    labels = task.labels if folder is None else _probe(folder).labels or task.labels
     opened = open_student(
         str(settings.teacher),
         _head(settings),
-        task.labels,
-        targets,
+        labels,
+        [task.target(label) for label in labels],
         max_length=max_length,
         reserve=_virtual_tokens(folder),
         dtype=dtype,
         seed=0,
     )
-    return opened if folder is None else restore(opened, folder)
+    if folder is None:
+        return opened
+    try:
+        return restore(opened, folder)
+    except InactiveAdapterError:
+        raise
+    except ModelError as error:
+        raise ModelError(
+            error.message,
+            f"Name in train.distillation.weights a student that was trained from {settings.teacher}, "
+            "with its train.dtype and by this version; or train it again.",
+        ) from error
 
 
 def _virtual_tokens(folder: Path | None) -> int:
-    config = None if folder is None else folder / "adapter_config.json"
-    if config is None or not config.is_file():
-        return 0
-    return int(json.loads(config.read_text(encoding="utf-8")).get("num_virtual_tokens") or 0)
+    return 0 if folder is None else int(_adapter(folder).get("num_virtual_tokens") or 0)
+
+
+def _adapter(folder: Path) -> dict[str, Any]:
+    """What an adapter's folder says of it; empty for a model that was trained whole."""
+    config = folder / "adapter_config.json"
+    try:
+        return dict(json.loads(config.read_text(encoding="utf-8"))) if config.is_file() else {}
+    except ValueError as error:
+        raise ModelError(f"{config} is damaged.", "Train that student again.") from error
 
 
 # --- what it thinks ------------------------------------------------------------------------------------------------
@@ -144,13 +222,16 @@ def write_labels(
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
     """The teacher's log-likelihood of each label of each example, read from its own prompt: [examples, labels]."""
-    prompts = teacher.encode(render_all(task, examples, teacher.length, teacher.limit).prompts)
+    rendered = render_all(task, examples, teacher.length, teacher.limit)
+    prompts = teacher.encode(rendered.prompts)
+    columns = [teacher.labels.index(label) for label in task.labels]
     found = np.zeros((len(prompts), len(task.labels)), dtype=np.float32)
     for start in range(0, len(prompts), CHUNK):
-        found[start : start + CHUNK] = teacher.logprobs(prompts[start : start + CHUNK])
+        found[start : start + CHUNK] = teacher.logprobs(prompts[start : start + CHUNK])[:, columns]
         if on_progress is not None:
             on_progress(min(start + CHUNK, len(prompts)))
     np.save(folder / LABELS, found)
+    write_json(folder / ASKED, {"cut": rendered.cut})
 
 
 def write_tokens(
@@ -239,6 +320,11 @@ def read_taught(
         replace(item, taught=taught, rationale=item.rationale and replace(item.rationale, taught=next(explained)))
         for item, taught in zip(items, answers, strict=True)
     ]
+
+
+def cut_for_teacher(folders: Sequence[Path]) -> int:
+    """How many prompts were shortened to fit the teacher; 0 where the folders of an earlier version do not say it."""
+    return sum(read_json(folder / ASKED)["cut"] for folder in folders if (folder / ASKED).is_file())
 
 
 def _read_tokens(folders: Sequence[Path], name: str, rows: Sequence[TrainingItem]) -> list[Taught]:
