@@ -1,18 +1,23 @@
 """What each objective promises, on the real PubMedQA: official split, over seeds, beside training on the label alone.
 
     PRECEPTOR_DATA=... python bench/objectives.py [--student minilm|smollm2] [--seeds 1 2 3] [--out FOLDER]
-        [--objectives distillation contrastive rationale] [--weight distillation=1 ...] [--epochs N] [--items N]
+        [--objectives distillation tokens contrastive rationale weights] [--weight distillation=1 ...] [--epochs N]
+        [--items N]
         [--teacher MODEL] [--teacher-weights FOLDER] [--teacher-epochs N]
 
-`distillation` promises a lower divergence from the teacher on items that were not trained on, `contrastive` a higher
+`distillation` (over the labels) and `tokens` (over the likeliest tokens of the answer; a student of the teacher's
+vocabulary) promise a lower divergence from the teacher on items that were not trained on, `contrastive` a higher
 accuracy of the nearest neighbours of the pooled states (10 by cosine, held-out items among the training items); both in
 the reasoning-free setting. `rationale` promises a better label at equal steps, in the reasoning-required setting, where
-the conclusion is kept from the student; language models only. Every cell keeps its last state, so that neither
+the conclusion is kept from the student; language models only. `weights` promises a better label where some of the
+labels are wrong: 30 % of the training items get another one, and each item's weight is the probability that its own
+label has to the same student trained on the other half, as the filter `agreement` weights; beside it stands
+`corrupted`, the same labels without weights; reasoning-free. Every cell keeps its last state, so that neither
 validation nor test chose anything. The teacher is trained here on the labels, unless --teacher-weights names one or
 --teacher-epochs is 0. Each cell's figures are kept in --out: the same command goes on where it was stopped.
 
 Prints a table and ends with one line of JSON. Intervals are 95 % by Student's t over seeds, of the paired differences
-from the label alone.
+from the label alone (`weights`: from `corrupted`).
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +48,7 @@ from preceptor.store.stages import Stage, read_json, write_json
 from preceptor.train.batches import make_items
 from preceptor.train.cell import FIT, open_for, train_cell
 from preceptor.train.contrastive import pooled_states
-from preceptor.train.teaching import identity_of, open_teacher, write_labels
+from preceptor.train.teaching import check_teacher, identity_of, open_teacher, write_labels, write_tokens
 
 FREE, REQUIRED = "reasoning-free", "reasoning-required"
 MODELS = {"minilm": "builtin:minilm-l6", "smollm2": "builtin:smollm2-135m-instruct"}
@@ -52,14 +57,20 @@ TRAIN: dict[str, dict[str, Any]] = {
     "smollm2": {"learning_rate": 3e-4, "epochs": 2},
 }
 COMMON = {"method": "lora", "rank": 8, "alpha": 16, "batch_size": 8, "max_length": 512, "select": "last"}
-WEIGHTS = {"distillation": 1.0, "contrastive": 0.5, "rationale": 0.5}
+WEIGHTS = {"distillation": 1.0, "tokens": 1.0, "contrastive": 0.5, "rationale": 0.5}
 """Beside the label's 1."""
 PROMISES = {
     "distillation": ("kl", -1),
+    "tokens": ("kl", -1),
     "contrastive": ("knn", 1),
     "rationale": ("accuracy", 1),
+    "weights": ("accuracy", 1),
 }
 """The figure that an objective is about, and the direction in which it should move."""
+BESIDE = {"weights": "corrupted"}
+"""What an objective is compared with, where it is not the label alone."""
+WRONG = 0.3
+"""Share of the training items whose label is changed for `weights`."""
 NEIGHBOURS = 10
 TEACHER_SEED = 1000
 
@@ -84,9 +95,14 @@ class Bench:
 
     def settings_of(self, objective: str) -> TrainSettings:
         """How a student is trained for an objective."""
-        weights = {} if objective == "label" else {objective: self.weights[objective]}
+        key = "distillation" if objective == "tokens" else objective
+        weights = {key: self.weights[objective]} if objective in self.weights else {}
+        targets = {"targets": "tokens"} if objective == "tokens" else {}
         return self.settings.model_copy(
-            update={"objectives": self.settings.objectives.model_copy(update=weights)},
+            update={
+                "objectives": self.settings.objectives.model_copy(update=weights),
+                "distillation": self.settings.distillation.model_copy(update=targets),
+            },
         )
 
 
@@ -96,7 +112,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("PRECEPTOR_DATA", "../shared/data")))
     parser.add_argument("--student", choices=list(MODELS), default="minilm")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--objectives", nargs="+", choices=list(WEIGHTS), default=["distillation", "contrastive"])
+    parser.add_argument("--objectives", nargs="+", choices=list(PROMISES), default=["distillation", "contrastive"])
     parser.add_argument("--weight", nargs="+", default=[], metavar="NAME=VALUE")
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--items", type=int, help="training items, drawn by seed (450)")
@@ -106,19 +122,24 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--teacher-epochs", type=float, default=2)
     parser.add_argument("--out", type=Path, default=Path("runs/bench-objectives"))
     asked = parser.parse_args(None if arguments is None else list(arguments))
-    if "rationale" in asked.objectives and asked.student == "minilm":
-        parser.error("rationale needs a language model: --student smollm2")
+    if {"rationale", "tokens"} & {*asked.objectives} and asked.student == "minilm":
+        parser.error("rationale and tokens need a language model: --student smollm2")
     bench = prepare(asked)
     wanted = [(FREE, name) for name in asked.objectives if name != "rationale"]
     wanted += [(REQUIRED, name) for name in asked.objectives if name == "rationale"]
-    planned = sorted({*wanted, *((setting, "label") for setting, _ in wanted)}, key=lambda one: (one[0], one[1]))
+    planned = sorted({*wanted, *((setting, beside(name)) for setting, name in wanted)})
     found = {
         (setting, objective): [cell(bench, setting, objective, seed) for seed in asked.seeds]
         for setting, objective in planned
     }
-    compared = {name: against_label(found[setting, name], found[setting, "label"]) for setting, name in wanted}
+    compared = {name: against(found[setting, name], found[setting, beside(name)]) for setting, name in wanted}
     print_table(found, compared)
     print(json.dumps(line(bench, asked, found, compared)))
+
+
+def beside(objective: str) -> str:
+    """What an objective is compared with."""
+    return BESIDE.get(objective, "label")
 
 
 def prepare(asked: argparse.Namespace) -> Bench:
@@ -133,7 +154,7 @@ def prepare(asked: argparse.Namespace) -> Bench:
     datasets = load_datasets(settings, Path())
     epochs = {} if asked.epochs is None else {"epochs": asked.epochs}
     given = {**COMMON, **TRAIN[asked.student], **epochs}
-    if "distillation" in asked.objectives:
+    if {"distillation", "tokens"} & {*asked.objectives}:
         weights = asked.teacher_weights
         if weights is None and asked.teacher_epochs:
             weights = trained_teacher(asked.out, asked.teacher, asked.teacher_epochs, datasets[FREE])
@@ -153,7 +174,8 @@ def trained_teacher(out: Path, model: str, epochs: float, dataset: Dataset) -> P
     stage = Stage(out / "teacher", content_hash(inputs))
     if not stage.done:
         with stage.build() as folder:
-            fit_cell(folder, StudentSettings(name="teacher", model=model), settings, dataset, TEACHER_SEED)
+            entry = StudentSettings(name="teacher", model=model)
+            fit_cell(folder, entry, settings, dataset, dataset.train, TEACHER_SEED)
     return stage.folder
 
 
@@ -162,16 +184,17 @@ def fit_cell(
     student: StudentSettings,
     settings: TrainSettings,
     dataset: Dataset,
+    items: Sequence[Example],
     seed: int,
     taught: Sequence[Path] = (),
 ) -> None:
-    """Train on the real items alone."""
+    """Train on `items`."""
     train_cell(
         folder,
         student,
         settings,
         dataset.task,
-        real=dataset.train,
+        real=items,
         generated=(),
         validation=dataset.validation,
         seed=seed,
@@ -182,22 +205,25 @@ def fit_cell(
 def cell(bench: Bench, setting: str, objective: str, seed: int) -> Figures:
     """The figures of one cell: from its file, or by training and measuring it now."""
     settings, dataset = bench.settings_of(objective), bench.datasets[setting]
+    items = corrupted(dataset, seed) if beside(objective) == "corrupted" or objective == "corrupted" else dataset.train
     inputs = {
         "model": MODELS[bench.student],
         "settings": settings.deciding(),
         "teacher": identity_of(settings.distillation, Path()) if settings.distillation.teacher else None,
-        "items": [fingerprint(part) for part in dataset.parts.values()],
+        "items": [fingerprint(part) for part in {**dataset.parts, "train": items}.values()],
         "seed": seed,
     }
     inputs["settings"].pop("distillation", None)  # a path; what it leads to is the teacher's identity
+    inputs |= {"objective": objective} if objective in ("tokens", "weights") else {}
     path = bench.out / bench.student / f"{setting}-{objective}-seed-{seed}.json"
     if path.exists() and read_json(path).get("identity") == content_hash(inputs):
         return read_json(path)["figures"]
     started = time.process_time()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        taught = [thoughts(bench, setting)] if settings.objectives.distillation else []
-        fit_cell(folder, bench.entry, settings, dataset, seed, taught)
+        items = weighted(bench, dataset, items, seed) if objective == "weights" else items
+        taught = [taught_by(bench, setting, settings)] if settings.objectives.distillation else []
+        fit_cell(folder, bench.entry, settings, dataset, items, seed, taught)
         student = restore(open_for(bench.entry, settings, dataset.task, seed), folder)
         fitted = read_json(folder / FIT)
     figures = {
@@ -209,6 +235,55 @@ def cell(bench: Bench, setting: str, objective: str, seed: int) -> Figures:
     write_json(path, {"identity": content_hash(inputs), "figures": figures})
     print(f"{bench.student} {setting} {objective} seed {seed}: {figures}", flush=True)
     return figures
+
+
+def corrupted(dataset: Dataset, seed: int) -> tuple[Example, ...]:
+    """The training items, of which a share drawn by `seed` has another label."""
+    generator = np.random.default_rng([seed, 30])
+    wrong = set(generator.permutation(len(dataset.train))[: round(WRONG * len(dataset.train))].tolist())
+    return tuple(
+        replace(item, label=str(generator.choice([label for label in dataset.task.labels if label != item.label])))
+        if i in wrong
+        else item
+        for i, item in enumerate(dataset.train)
+    )
+
+
+def weighted(bench: Bench, dataset: Dataset, items: Sequence[Example], seed: int) -> list[Example]:
+    """The items with the probability of their label as weight, by a student that was trained on the other half."""
+    found: dict[str, Example] = {}
+    for half, other in ((items[::2], items[1::2]), (items[1::2], items[::2])):
+        with tempfile.TemporaryDirectory() as scratch:
+            fit_cell(Path(scratch), bench.entry, bench.settings, dataset, half, seed)
+            labeller = restore(open_for(bench.entry, bench.settings, dataset.task, seed), Path(scratch))
+        chances = normalised(labeller.logprobs(prompts_of(labeller, dataset, other)))
+        for item, row in zip(other, chances, strict=True):
+            found[item.id] = replace(item, weight=float(row[dataset.task.labels.index(item.label)]))
+    return [found[item.id] for item in items]
+
+
+def taught_by(bench: Bench, setting: str, settings: TrainSettings) -> Path:
+    """The folder with what a student learns from the teacher: of the labels, or of the tokens of its own answers."""
+    if settings.distillation.targets == "labels":
+        return thoughts(bench, setting)
+    dataset = bench.datasets[setting]
+    inputs = {
+        "teacher": identity_of(settings.distillation, Path()),
+        "items": fingerprint(dataset.train),
+        "student": bench.entry.model,
+        "settings": settings.deciding(),
+    }
+    stage = Stage(bench.out / "thoughts" / setting / "tokens", content_hash(inputs))
+    if not stage.done:
+        student = open_for(bench.entry, settings, dataset.task, 0)
+        check_teacher(student, settings.distillation, Path())
+        rows = make_items(student, dataset.task, dataset.train)
+        teacher = open_teacher(
+            settings.distillation, dataset.task, Path(), max_length=settings.max_length, dtype="auto"
+        )
+        with stage.build() as folder:
+            write_tokens(folder, teacher, rows, settings.distillation)
+    return stage.folder
 
 
 def thoughts(bench: Bench, setting: str, part: str = "train") -> Path:
@@ -259,11 +334,11 @@ def prompts_of(student: Student, dataset: Dataset, examples: Sequence[Example]) 
     return [item.prompt for item in make_items(student, dataset.task, examples)]
 
 
-def against_label(cells: Sequence[Figures], label: Sequence[Figures]) -> Figures:
-    """Paired differences from the label alone over seeds: mean and interval of every figure, by part."""
+def against(cells: Sequence[Figures], others: Sequence[Figures]) -> Figures:
+    """Paired differences from what stands beside them, over seeds: mean and interval of every figure, by part."""
     return {
         part: {
-            name: interval([a[part][name] - b[part][name] for a, b in zip(cells, label, strict=True)])
+            name: interval([a[part][name] - b[part][name] for a, b in zip(cells, others, strict=True)])
             for name in cells[0][part]
             if name != "teacher_accuracy"
         }
@@ -300,7 +375,7 @@ def print_table(found: dict[tuple[str, str], list[Figures]], compared: dict[str,
         for name, differences in compared.items():
             figure = PROMISES[name][0]
             found_here = differences[part][figure]
-            print(f"{name} - label, {figure}: {found_here}, as promised: {kept(name, found_here)}")
+            print(f"{name} - {beside(name)}, {figure}: {found_here}, as promised: {kept(name, found_here)}")
 
 
 def line(

@@ -176,12 +176,12 @@ def test_the_bench_of_objectives_measures_each_promise_and_trains_nothing_twice(
     bench = importlib.import_module("objectives")
     monkeypatch.setitem(bench.MODELS, "smollm2", str(tiny_models["llama"]))
     few = ["--items", "12", "--test-items", "10", "--epochs", "1", "--seeds", "1", "2", "--teacher-epochs", "1"]
-    named = ["--student", "smollm2", "--teacher", str(tiny_models["llama"]), "--objectives", *bench.WEIGHTS]
+    named = ["--student", "smollm2", "--teacher", str(tiny_models["llama"]), "--objectives", *bench.PROMISES]
     options = ["--data", str(data_root), "--out", str(tmp_path), *few, *named]
     bench.main(options)
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(first["cells"]) == {
-        *(f"reasoning-free {name}" for name in ("label", "distillation", "contrastive")),
+        *(f"reasoning-free {n}" for n in ("label", "distillation", "tokens", "contrastive", "corrupted", "weights")),
         *(f"reasoning-required {name}" for name in ("label", "rationale")),
     }
     assert {one["steps"] for cells in first["cells"].values() for one in cells} == {2}  # 12 items in batches of 8
@@ -189,8 +189,8 @@ def test_the_bench_of_objectives_measures_each_promise_and_trains_nothing_twice(
         for part in ("validation", "test"):
             found = first["against_label"][name][part][figure]
             setting = "reasoning-required" if name == "rationale" else "reasoning-free"
-            cells, label = (first["cells"][f"{setting} {one}"] for one in (name, "label"))
-            differences = [a[part][figure] - b[part][figure] for a, b in zip(cells, label, strict=True)]
+            cells, others = (first["cells"][f"{setting} {one}"] for one in (name, bench.beside(name)))
+            differences = [a[part][figure] - b[part][figure] for a, b in zip(cells, others, strict=True)]
             assert found["mean"] == pytest.approx(sum(differences) / 2, abs=1e-4)
             assert found["low"] <= found["mean"] <= found["high"]
             assert first["as_promised"][name][part] in (True, False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -23,6 +26,10 @@ from preceptor.train.trackers import Place, Trackers, check_trackers, values_of
 from preceptor.train.upkeep import Upkeep
 
 CHECK = Check(2, 0.4, 0.5, None)
+
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ("wandb==0.31.0", "mlflow==3.17.2", "trackio==0.43.0")
 
 
 def moment(step: int, check: Check | None = CHECK) -> Moment:
@@ -244,3 +251,33 @@ def test_a_real_tensorboard_file_holds_the_figures(place: Place) -> None:
     losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
     assert losses == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert [(event.step, event.value) for event in events.Scalars("validation/accuracy")] == [(2, 0.5)]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_the_real_wandb_mlflow_and_trackio_hold_the_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Installed in an environment of their own, told without a network, and read back by their own means."""
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    environments = importlib.import_module("environments")
+    try:
+        python = environments.python_with(REAL, environments.DEFAULT)
+    except SystemExit as error:
+        pytest.skip(f"the trackers cannot be installed here: {str(error.code)[-300:]}")
+    done = subprocess.run(
+        [str(python), str(Path(__file__).parent / "real_trackers.py")],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    figures = {
+        "name": "minilm-free-none-seed-1",
+        "train/loss": [[1, 1.0], [2, 0.5], [3, pytest.approx(1 / 3)]],
+        "validation/accuracy": [[2, 0.5]],
+    }
+    assert found["trackio"] == figures
+    assert found["mlflow"] == found["wandb"] == {**figures, "rank": "8", "state": "FINISHED"}
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"tracking"}
