@@ -161,7 +161,11 @@ def test_the_label_prior_is_learnt_from_validation_alone() -> None:
     said = probabilities * true / val_probabilities.mean(axis=0)
     assert found.corrected.accuracy.value == pytest.approx(accuracy_score(golds, said.argmax(axis=1)))
     assert found.corrected.macro_f1.value == pytest.approx(f1_score(golds, said.argmax(axis=1), average="macro"))
-    assert found.corrected.recall["maybe"] == pytest.approx(np.mean(said.argmax(axis=1)[golds == 2] == 2))
+    maybe = found.corrected.recall["maybe"]
+    assert maybe.value == pytest.approx(np.mean(said.argmax(axis=1)[golds == 2] == 2))
+    assert maybe.interval is not None
+    assert maybe.interval.low <= maybe.value <= maybe.interval.high
+    assert maybe.interval.low < maybe.interval.high
     # The true labels of test items cannot matter to what is said.
     others = [replace(p, gold="maybe") for p in test]
     prior = label_prior(validation, LABELS)

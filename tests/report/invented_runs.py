@@ -108,7 +108,7 @@ def probabilities(accuracy: float, too_sure: float, seeds: int) -> dict[str, obj
         shares,
         Estimate(accuracy - 0.01, interval(accuracy - 0.01, 0.04), 0.012),
         Estimate(accuracy - 0.1, interval(accuracy - 0.1, 0.05), 0.02),
-        dict(zip(LABELS, (0.74, 0.66, 0.24), strict=True)),
+        {name: Estimate(at, interval(at, 0.05)) for name, at in zip(LABELS, (0.74, 0.66, 0.24), strict=True)},
     )
     calibration = Calibration(
         10,

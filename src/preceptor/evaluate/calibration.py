@@ -273,7 +273,7 @@ def _corrected(
         true=dict(zip(labels, true, strict=True)),
         accuracy=found.accuracy,
         macro_f1=found.macro_f1,
-        recall={label: recall.value for label, recall in recalls if recall is not None},
+        recall={label: recall for label, recall in recalls if recall is not None},
     )
 
 

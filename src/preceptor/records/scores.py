@@ -115,7 +115,7 @@ class Corrected:
     """Share of each label among the validation items, one item added to each label."""
     accuracy: Estimate
     macro_f1: Estimate
-    recall: Mapping[str, float] = field(default_factory=dict)
+    recall: Mapping[str, Estimate] = field(default_factory=dict)
     """By label, mean over seeds."""
 
 
