@@ -189,3 +189,11 @@ def test_many_pairs_are_counted() -> None:
     assert "differently to the students cannot be said" in sweep_sentences(sweeps, unknown)[1]
     places = [less("a", "b", 0.06, 0.01, arm=arm) for arm in ("none", "rewrite")]
     assert "Beyond noise: a less b (none), +0.060" in sweep_sentences(sweeps, places)[1]
+
+
+def test_a_score_of_a_single_test_item_is_no_result() -> None:
+    (first, *others) = LORA.points
+    alone = replace(first, accuracy=Estimate(1.0, None), macro_f1=Estimate(1.0, None))
+    (view,) = sweep_views([sweep("lora", alone, *others)])
+    assert view.rows[0][-3:-1] == ("no result", "no result")
+    assert "no result" not in view.rows[1]

@@ -77,7 +77,7 @@ def point_rows(sweep: SweepResult) -> tuple[tuple[str, ...], list[tuple[str, ...
         row += ["" if point.scale is None else f"{point.scale:g}"] if scaled else []
         row += ["" if point.learning_rate is None else f"{point.learning_rate:g}", _plain(point.choosing)]
         row += ["" if point.choosing is None or point.choosing.sd is None else f"{point.choosing.sd:.3f}"] * several
-        row += [_plain(point.accuracy), _plain(point.macro_f1)] if tested else []
+        row += ["" if one is None else draw.in_text(one) for one in (point.accuracy, point.macro_f1)] if tested else []
         row.append(f"failed: {point.failed}" if point.failed else "chosen" if point.chosen else "")
         rows.append(tuple(row))
     return tuple(head), rows
