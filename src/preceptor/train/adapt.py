@@ -31,6 +31,7 @@ from preceptor.train.cell import FIT, PROBES
 from preceptor.train.course import Check, Fitted
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, describe
+from preceptor.train.parallel import team
 
 PROBE_TOKENS = 32
 """Of a validation document: the first half is the prompt of a probe, the second its answer."""
@@ -112,7 +113,7 @@ def objective(reader: Reader, validation: Sequence[str], length: int, settings: 
 
 def _gradients(reader: Reader, batches: Sequence[Batch], fitted: Fitted) -> float:
     count = sum(item.length for batch in batches for item in batch)
-    return accumulate(batches, count, partial(window_loss, reader), fitted)
+    return accumulate(batches, team().divisor(count), partial(window_loss, reader), fitted)
 
 
 def _check(reader: Reader, validation: Sequence[str], length: int, step: int) -> Check:

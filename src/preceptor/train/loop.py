@@ -282,14 +282,15 @@ def _no_memory(step: int, largest: int) -> ModelError:
     )
 
 
-def accumulate(batches: Sequence[Batch], count: int, loss_of: Callable[[Batch], torch.Tensor], fitted: Fitted) -> float:
-    """Gradients of the batches' summed losses over `count`; returns that mean.
+def accumulate(
+    batches: Sequence[Batch], divisor: float, loss_of: Callable[[Batch], torch.Tensor], fitted: Fitted
+) -> float:
+    """Gradients of the batches' summed losses over `divisor`; returns that quotient.
 
-    In several processes `count` is this one's part, and the gradients and figures are those of all once they are
-    averaged.
+    A mean has the `Team.divisor` of its count; with several processes the gradients and figures are then those of all
+    once they are averaged.
     """
-    group = team()
-    divisor, total = group.divisor(count), 0.0
+    group, total = team(), 0.0
     for number, batch in enumerate(batches, start=1):
         with group.syncing(number == len(batches)):
             loss = loss_of(batch) / divisor

@@ -27,6 +27,7 @@ from preceptor.train.contrastive import anchors, check_contrastive, contrastive_
 from preceptor.train.course import Check, Fitted
 from preceptor.train.distillation import labels_loss, tokens_loss
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
+from preceptor.train.parallel import Team, team
 from preceptor.train.rationale import answer_rows, check_rationale, mean_by_item, with_rationales
 from preceptor.train.teaching import check_teacher, read_taught
 from preceptor.train.upkeep import Upkeep
@@ -63,7 +64,8 @@ def fit(
 
 def _one_step(student: Student, batches: Sequence[Batch], fitted: Fitted) -> float:
     """Gradients of the mean loss over all items of the step, however they are cut into batches."""
-    return accumulate(batches, sum(len(batch) for batch in batches), lambda batch: batch_loss(student, batch), fitted)
+    divisor = team().divisor(sum(len(batch) for batch in batches))
+    return accumulate(batches, divisor, lambda batch: batch_loss(student, batch), fitted)
 
 
 def batch_loss(student: Student, batch: Batch) -> torch.Tensor:
@@ -148,34 +150,58 @@ def _summed_step(student: Student, settings: TrainSettings, batches: Sequence[Ba
     """Gradients of the step's weighted sum, however its items are cut into batches; the contrastive part compares the
     items of a batch only.
     """
+    group = team()
     second = [item.rationale for batch in batches for item in batch if item.rationale is not None]
-    fitted.tokens += sum(item.length for item in second)
+    if not group.idle:
+        fitted.tokens += sum(item.length for item in second)
     counts = Counts(
-        sum(len(batch) for batch in batches),
-        len(second),
+        group.divisor(sum(len(batch) for batch in batches)),
+        group.divisor(len(second)),
         sum(anchors(batch, settings.contrastive) for batch in batches) if settings.objectives.contrastive else 0,
     )
-    return accumulate(batches, 1, lambda batch: summed_loss(student, settings, batch, counts), fitted)
+    explained = iter(_explained(settings, batches, group))
+    return accumulate(batches, 1, lambda batch: summed_loss(student, settings, batch, counts, next(explained)), fitted)
+
+
+def _explained(settings: TrainSettings, batches: Sequence[Batch], group: Team) -> list[bool]:
+    """Which batches have a forward pass for the second task: in all processes the same, since they put weights together
+    and exchange gradients in each.
+    """
+    found = group.anywhere([any(item.rationale is not None for item in batch) for batch in batches])
+    # Where it is the only pass there is no other in which gradients are exchanged.
+    return found if _from_prompts(settings) or group.size == 1 else [True] * len(batches)
+
+
+def _from_prompts(settings: TrainSettings) -> bool:
+    """Whether anything is learnt from the first form of the prompt."""
+    weights = settings.objectives
+    return bool(weights.label or weights.distillation or weights.contrastive)
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Over what a step's means are taken."""
+    """Over what a step's means are taken: in several processes `Team.divisor` of each count."""
 
-    items: int
-    rationales: int
+    items: float
+    rationales: float
     anchors: int
     """Items with a positive in their batch."""
 
 
-def summed_loss(student: Student, settings: TrainSettings, batch: Batch, counts: Counts) -> torch.Tensor:
-    """A batch's share of the step's weighted sum of the objectives: float32 scalar."""
+def summed_loss(
+    student: Student, settings: TrainSettings, batch: Batch, counts: Counts, explained: bool
+) -> torch.Tensor:
+    """A batch's share of the step's weighted sum of the objectives: float32 scalar. `explained`: with a pass for the
+    second task, even where no item here has one.
+    """
     parts = []
-    if settings.objectives.label or settings.objectives.distillation or settings.objectives.contrastive:
+    if _from_prompts(settings):
         parts.append(_from_answers(student, settings, batch, counts))
-    explained = [item for item in batch if item.rationale is not None]
-    if explained:
-        parts.append(_from_rationales(student, settings, explained) / counts.rationales)
+    second = [item for item in batch if item.rationale is not None]
+    if second:
+        parts.append(_from_rationales(student, settings, second) / counts.rationales)
+    elif explained:
+        parts.append(answer_rows(student, batch[:1])[0].sum() * 0.0)
     return torch.stack(parts).sum() if parts else _nothing(student)
 
 

@@ -84,6 +84,14 @@ class Team:
         dist.all_reduce(tensor, group=self.control)
         return tensor.item() / self.size
 
+    def anywhere(self, found: Sequence[bool]) -> list[bool]:
+        """Of each, whether it is so in any process. All must ask about equally many."""
+        if self.size == 1:
+            return list(found)
+        tensor = torch.tensor(found, dtype=torch.int32)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX, group=self.control)
+        return [bool(value) for value in tensor.tolist()]
+
     def sum(self, value: int) -> int:
         """The sum of a count over the processes."""
         return value if self.size == 1 else round(self.mean(value) * self.size)

@@ -24,7 +24,7 @@ from preceptor.train.course import Check, Fitted
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, reserved
 from preceptor.train.mixture import hold_out, mixture
-from preceptor.train.parallel import together
+from preceptor.train.parallel import team, together
 from preceptor.train.upkeep import Upkeep
 
 
@@ -156,7 +156,7 @@ def objective(follower: Follower, validation: Sequence[TrainingItem], settings: 
 
 def _gradients(follower: Follower, batches: Sequence[Batch], fitted: Fitted) -> float:
     count = sum(len(item.target) for batch in batches for item in batch)
-    return accumulate(batches, count, partial(answer_loss, follower), fitted)
+    return accumulate(batches, team().divisor(count), partial(answer_loss, follower), fitted)
 
 
 def answer_loss(follower: Follower, batch: Batch) -> torch.Tensor:
