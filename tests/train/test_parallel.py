@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import two_processes
 
 import tiny
 from preceptor.config import TrainSettings
-from preceptor.train.batches import TrainingItem
+from preceptor.train.batches import TrainingItem, evened, stream
 from preceptor.train.parallel import Team, shares_of, team
 
 TESTS = Path(__file__).resolve().parent.parent
 
 
-def torchrun(*arguments: str, timeout: int = 200) -> subprocess.CompletedProcess[str]:
+def torchrun(*arguments: str, timeout: int = 500) -> subprocess.CompletedProcess[str]:
     """Two processes of torchrun that find this package and the helpers of the tests."""
     paths = [str(TESTS.parent / "src"), str(TESTS), str(TESTS / "train")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -71,6 +72,24 @@ def test_two_processes_give_the_losses_and_weights_of_one(
         assert found["backend"] == "gloo"
         assert found[processes][case]["processes"] == 2
         close(found[processes][case], alone)
+
+
+@pytest.mark.parametrize("case", ["llama-rationale", "gpt2-tokens-of-a-teacher"])
+def test_cases_have_steps_in_which_one_process_alone_has_a_rationale(
+    case: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """And steps of which the processes have unequal parts."""
+    settings = two_processes.settings_of(case)
+    student = tiny.open_tiny(tiny_models[case.partition("-")[0]])
+    made = two_processes.items_of(student, settings)[: two_processes.TRAINED]
+    assert len({item.weight for item in made}) > 1
+    batches = stream(evened(made), settings, 1)
+    steps = [list(islice(batches, settings.accumulation)) for _ in range(two_processes.STEPS)]
+    shares = [shares_of(step, settings, 2) for step in steps]
+    explained = [[[any(i.rationale for i in batch) for batch in own] for own in step] for step in shares]
+    assert any(one != other for one, other in explained)
+    assert any(any(one) != any(other) for one, other in explained)
+    assert any(len({sum(map(len, own)) for own in step}) > 1 for step in shares)
 
 
 @pytest.mark.parametrize("case", list(two_processes.CASES))
