@@ -91,7 +91,7 @@ def run(
 ) -> None:
     """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
     from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
-    from preceptor.pipeline.processes import helped
+    from preceptor.pipeline.processes import helped, refuse_several
     from preceptor.progress import Progress
 
     if helped(workers):
@@ -111,6 +111,7 @@ def run(
         if isinstance(checked, AdaptRecipe):
             if workers > 1:
                 raise RecipeError(f"--workers {workers}: this recipe trains one model.", "Leave --workers out.")
+            refuse_several("[adapt]")
             from preceptor.pipeline.adaptation import run_adaptation
             from preceptor.report.build_adapt import adapt_sentences
 
@@ -268,17 +269,20 @@ def doctor() -> None:
 
 def main() -> None:
     """Entry point: errors become one sentence and a hint on stderr, with exit status 1; 75 means: later again."""
-    try:
-        app()
-    except PreceptorError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in OPTIONAL:
-            raise
-        _fail(MissingPackageError.of(str(error.name), "this command", 'pip install "preceptor[train]"'))
-    except OSError as error:
-        # What no stage has turned into a sentence of its own: still no traceback for a full disk.
-        _fail(StorageError.of(error.filename or "a file", error))
+    from preceptor.pipeline.processes import ending_at_once
+
+    with ending_at_once():
+        try:
+            app()
+        except PreceptorError as error:
+            _fail(error)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in OPTIONAL:
+                raise
+            _fail(MissingPackageError.of(str(error.name), "this command", 'pip install "preceptor[train]"'))
+        except OSError as error:
+            # What no stage has turned into a sentence of its own: still no traceback for a full disk.
+            _fail(StorageError.of(error.filename or "a file", error))
 
 
 def _fail(error: PreceptorError) -> None:

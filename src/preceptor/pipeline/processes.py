@@ -9,7 +9,10 @@ Both launchers tell each process its number by environment variables; without th
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from preceptor.errors import RecipeError
 
@@ -49,6 +52,40 @@ def refuse_workers(workers: int) -> None:
             f"--workers {workers}: this machine computes on a CUDA device, which does one cell at a time.",
             'Leave --workers out, or set CUDA_VISIBLE_DEVICES="" to compute on the cores.',
         )
+
+
+def refuse_several(what: str) -> None:
+    """Raise `RecipeError` where a launcher has started several processes and one must do the work."""
+    if _several():
+        raise RecipeError(
+            f"{what} trains in one process, and a launcher has started several.",
+            "Start the run without torchrun or accelerate.",
+        )
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Around a command: a process that fails amid a training with others ends there and then.
+
+    An interpreter that ends in order waits for messages that are still under way to others, and they for its own. Its
+    launcher sees the end and ends the others.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not _amid_others():
+            raise
+        status = error.code if isinstance(error, SystemExit) else 1
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
+
+
+def _amid_others() -> bool:
+    parallel = sys.modules.get("preceptor.train.parallel")  # not loaded, nobody was met
+    return parallel is not None and parallel.team().size > 1
 
 
 def driving() -> AbstractContextManager[None]:

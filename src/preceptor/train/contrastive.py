@@ -17,15 +17,20 @@ import torch
 from torch.nn import functional
 
 from preceptor.config import ContrastiveSettings
-from preceptor.errors import DataError
+from preceptor.errors import DataError, RecipeError
 from preceptor.models.score import BATCH_TOKENS, by_length, logits_at, pad
 from preceptor.models.student import Student
 from preceptor.records import Example
 from preceptor.train.batches import TrainingItem
 
 
-def check_contrastive(real: Sequence[Example]) -> None:
-    """Raise `DataError` when no training item could ever be another's negative."""
+def check_contrastive(real: Sequence[Example], processes: int = 1) -> None:
+    """Raise `DataError` when no training item could ever be another's negative, `RecipeError` in several processes."""
+    if processes > 1:
+        raise RecipeError(
+            "train.objectives.contrastive compares the items of a batch, which several processes would divide.",
+            "Start the run in one process, or leave it at 0.",
+        )
     labels = {example.label for example in real}
     if len(labels) < 2:
         raise DataError(

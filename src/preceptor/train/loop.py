@@ -107,7 +107,9 @@ class _Course:
         self.student, self.objective, self.settings = student, objective, settings
         self.steps, self.upkeep, self.team = steps, upkeep, group
         if group.size > 1 and not objective.divisible:
-            raise ModelError("This objective cannot be shared by several processes.", "Start the run in one process.")
+            raise group.in_order(
+                ModelError("This objective cannot be shared by several processes.", "Start the run in one process.")
+            )
         self.optimiser = Optimiser(student, settings, steps)
         self.fitted = Fitted(
             steps, steps, trainable=sum(p.numel() for p in self.optimiser.weights), processes=group.size
@@ -140,7 +142,7 @@ class _Course:
                     raise
                 largest = max(map(len, pieces))
                 if largest == 1 or not self.objective.divisible or self.team.size > 1:
-                    raise _no_memory(number, largest) from error
+                    raise _no_memory(number, largest, self.team) from error
             else:
                 if ran_out:
                     self.upkeep.say(
@@ -164,9 +166,11 @@ class _Course:
         where = "; no checkpoint had been saved before it."
         if kept is not None and kept.last is not None:
             where = f"; the state after step {kept.last} is kept in {kept.place(kept.last)}."
-        return ModelError(
-            what + where,
-            "Lower train.learning_rate, or try another train.dtype; a recipe with other settings begins anew.",
+        return self.team.in_order(
+            ModelError(
+                what + where,
+                "Lower train.learning_rate, or try another train.dtype; a recipe with other settings begins anew.",
+            )
         )
 
     def after(self, step: int) -> None:
@@ -188,12 +192,9 @@ class _Course:
         if due:
             self._save(step)
         if over:
-            raise PartFinished(
-                f"The given time is over at step {step} of {self.steps} of a training; its checkpoint is kept."
-                if due
-                else f"The given time is over at step {step} of {self.steps} of a training, which begins anew.",
-                f"Go on with: {keep.command}",
-            )
+            kept = "; its checkpoint is kept." if due else ", which begins anew."
+            said = f"The given time is over at step {step} of {self.steps} of a training{kept}"
+            raise self.team.in_order(PartFinished(said, f"Go on with: {keep.command}"))
 
     def _tell(self, step: int) -> None:
         fitted, (steps, tokens, _) = self.fitted, self.before
@@ -274,10 +275,10 @@ class _Course:
         self.fitted.tokens = self.team.sum(self.fitted.tokens)
 
 
-def _no_memory(step: int, largest: int) -> ModelError:
+def _no_memory(step: int, largest: int, group: Team) -> ModelError:
     many = "a single item" if largest == 1 else f"{largest} items at once"
     return ModelError(
-        f"Memory ran out at step {step} with {many}.",
+        f"Memory ran out{group.here} at step {step} with {many}.",
         "Lower train.max_length" + ("" if largest == 1 else " or train.batch_size") + ", or choose a smaller student.",
     )
 

@@ -121,7 +121,7 @@ def check_objectives(
     if settings.objectives.rationale:
         check_rationale(student.head, task, real)
     if settings.objectives.contrastive:
-        check_contrastive(real)
+        check_contrastive(real, team().size)
     if settings.objectives.distillation:
         check_teacher(student, settings.distillation, base)
 

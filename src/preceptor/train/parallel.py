@@ -8,6 +8,9 @@ is needed.
 
 The processes talk in two ways: gradients and weights over the devices' own backend, decisions over gloo. Everything
 that decides what happens next (a checkpoint, the end of the time, a loss that is no number) is said by the first.
+
+What goes wrong in one process alone, such as memory that runs out, ends the run: the others wait for its gradients and
+cannot hear of it. That process says what happened and ends, and the launcher ends the others.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import functools
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -35,13 +39,20 @@ from torch.nn.parallel import DistributedDataParallel
 from preceptor.config import TrainSettings
 from preceptor.errors import ModelError, PreceptorError
 from preceptor.models.student import Trainable
+from preceptor.progress import notice
 from preceptor.train.batches import TrainingItem, cut
+from preceptor.train.memory import is_out_of_memory
 
 PATIENCE = timedelta(days=30)
 """How long a process waits for the first one, which may be asking a teacher meanwhile."""
+LAUNCHER_S = 15.0
+"""How long a process that another one has left waits for its launcher to end it, before it says so itself."""
+GONE = ("closed by peer", "reset by peer", "Broken pipe", "remote process exit")
+"""What gloo and NCCL say where another process has ended."""
 Batch = Sequence[TrainingItem]
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
+Error = TypeVar("Error", bound=PreceptorError)
 
 
 @dataclass
@@ -59,12 +70,22 @@ class Team:
     began: bool = False
     """Whether the training of the moment is past its preparations."""
     broken: bool = False
-    """Whether this process left a training that the others may still be in."""
+    """Whether this process is amid a training, or left one that the others may still be in."""
 
     @property
     def first(self) -> bool:
         """Whether this process drives the run."""
         return self.rank == 0
+
+    @property
+    def here(self) -> str:
+        """Which process this is, in words that go on with a sentence: none where it is alone."""
+        return "" if self.size == 1 else f" in process {self.rank} of {self.size} (the first is 0)"
+
+    def in_order(self, error: Error) -> Error:
+        """An error that all processes raise at this place: none is left behind in the training."""
+        self.broken = False
+        return error
 
     def divisor(self, count: int) -> float:
         """What this process divides its losses by, where the items of its share count `count`.
@@ -195,7 +216,7 @@ def shared(student: Trainable, settings: TrainSettings) -> Iterator[Team]:
         return
     group.began = True
     if group.sum(1) < group.size:
-        raise ModelError("Another process could not begin the training.", "What it said is above.")
+        raise ModelError("Another process could not begin the training.", "What it said stands beside this.")
     group.broken = True
     whole = student.model
     student.model = group.model = _in_parts(whole) if settings.processes == "fsdp" else _copies(whole, settings)
@@ -203,12 +224,10 @@ def shared(student: Trainable, settings: TrainSettings) -> Iterator[Team]:
         yield group
         _gather(group.model, whole)
         group.broken = False
-    except PreceptorError:
-        group.broken = False  # all of them raise it
-        raise
     finally:
         student.model, group.model, group.idle = whole, None, False
-        whole.to(student.loaded.device)
+        if not group.broken:  # else the run is over, and there may be no room
+            whole.to(student.loaded.device)
 
 
 def _copies(model: Any, settings: TrainSettings) -> Any:
@@ -272,29 +291,52 @@ def together(
     @functools.wraps(work)
     def done(folder: Path, *given: Arguments.args, **named: Arguments.kwargs) -> None:
         group = team()
-        if group.size > 1 and group.first:
-            plain = {name: value for name, value in named.items() if name not in ("on_step", "on_start", "upkeep")}
-            group.first_says((done, given, plain))
+        if group.size == 1:
+            work(folder, *given, **named)
+            return
         group.began = False
         try:
+            if group.first:
+                plain = {name: value for name, value in named.items() if name not in ("on_step", "on_start", "upkeep")}
+                group.first_says((done, given, plain))
             work(folder, *given, **named)
-        except PreceptorError:
-            if group.size > 1 and not group.began:
-                group.sum(0)  # the others ask whether all could begin
+        except BaseException as error:
+            _account(group, error)
             raise
 
     return cast("Callable[Concatenate[Path, Arguments], None]", done)
 
 
+def _account(group: Team, error: BaseException) -> None:
+    """Let the others know where they listen what ended this process's part in a training. Raises `ModelError` in the
+    place of an error that says that memory ran out.
+    """
+    if isinstance(error, PreceptorError):
+        # Before the first step the others ask whether all could begin. Where they could, this is nobody else's error.
+        if not group.began and group.sum(0) and not group.first:
+            notice(f"Error{group.here}: {error}")
+        return
+    group.broken = True
+    if is_out_of_memory(error):
+        raise ModelError(
+            f"Memory ran out{group.here}.",
+            "Lower train.batch_size or train.max_length, or choose a smaller student.",
+        ) from error
+
+
 def take_part() -> None:
     """Take part in whatever the first process trains, until it has done its run."""
     group = join()
-    try:
+    with _while_all_live(group):
         while (call := group.first_says(None)) is not None:
             work, given, named = call
-            with tempfile.TemporaryDirectory() as folder, contextlib.suppress(PreceptorError):  # the first one says it
-                work(Path(folder), *given, **named)
-    finally:
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    work(Path(folder), *given, **named)
+                except PreceptorError:
+                    if group.broken:
+                        raise
+                    # Otherwise the first one has met it too, and says it.
         leave()
 
 
@@ -302,10 +344,30 @@ def take_part() -> None:
 def driving() -> Iterator[None]:
     """Around the first process's run: meet the others, and let them go at the end."""
     group = join()
+    with _while_all_live(group):
+        try:
+            yield
+        finally:
+            if group.size > 1 and not group.broken:
+                group.first_says(None)
+                leave()
+            # Otherwise they wait inside a training for what will not come; their launcher ends them.
+
+
+@contextlib.contextmanager
+def _while_all_live(group: Team) -> Iterator[None]:
+    """Around what is done together: that another process is gone becomes a sentence, unless a launcher ends this one.
+
+    The one that is gone has said why, if it could.
+    """
     try:
         yield
-    finally:
-        if group.size > 1 and not group.broken:
-            group.first_says(None)
-            leave()
-        # Otherwise they wait inside a training for what will not come; their launcher ends them.
+    except RuntimeError as error:
+        if not any(words in str(error) for words in GONE):
+            raise
+        group.broken = True
+        time.sleep(LAUNCHER_S)
+        raise ModelError(
+            "Another process of this run has ended, and none goes on alone.",
+            "What it said is above; if it said nothing, it may have been killed for want of memory.",
+        ) from None
