@@ -14,7 +14,7 @@ import torch
 
 import tiny
 from preceptor.config import ContrastiveSettings, TrainSettings
-from preceptor.errors import DataError
+from preceptor.errors import DataError, RecipeError
 from preceptor.records import Example
 from preceptor.train.batches import TrainingItem, family_of, make_items, mixed_pass, one_pass, stream
 from preceptor.train.contrastive import (
@@ -145,6 +145,11 @@ def test_items_of_one_label_only_are_refused() -> None:
     with pytest.raises(DataError, match="All 3 training items have the label 'yes'"):
         check_contrastive([dataclasses.replace(example, label="yes") for example in tiny.examples(3)])
     check_contrastive(tiny.examples(2))
+
+
+def test_several_processes_are_refused() -> None:
+    with pytest.raises(RecipeError, match="which several processes would divide"):
+        check_contrastive(tiny.examples(2), processes=2)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])

@@ -15,6 +15,8 @@ import two_processes
 
 import tiny
 from preceptor.config import TrainSettings
+from preceptor.errors import ModelError
+from preceptor.train import parallel
 from preceptor.train.batches import TrainingItem, evened, stream
 from preceptor.train.parallel import Team, shares_of, team
 
@@ -113,6 +115,66 @@ def test_a_checkpoint_of_two_processes_is_gone_on_from(
     for found in everybody:
         close(found[processes]["resumed"], alone)
     assert [found[processes]["resumed"]["steps"] for found in everybody] == [[1, 2, 3, 4, 5], []]
+
+
+# --- what goes wrong in one process ----------------------------------------------------------------------------------
+
+
+def failed(model: Path, *words: str) -> str:
+    """What a launch says in which one process fails; that it ends at all is the point."""
+    done = torchrun(str(TESTS / "train" / "failing_process.py"), str(model), *words, timeout=240)
+    assert done.returncode != 0
+    assert "done" not in done.stdout
+    # The launcher itself ends in a traceback, of its own files alone.
+    assert not [line for line in done.stderr.splitlines() if "preceptor" in line and line.startswith('  File "')]
+    return done.stderr
+
+
+@pytest.mark.parametrize(("processes", "rank", "place"), [("fsdp", 1, "forward"), ("ddp", 0, "backward")])
+def test_memory_that_runs_out_in_one_process_ends_all_of_them_with_a_sentence(
+    processes: str, rank: int, place: str, tiny_models: dict[str, Path]
+) -> None:
+    said = failed(tiny_models["llama"], processes, str(rank), place, "memory")
+    expected = f"Error: Memory ran out in process {rank} of 2 (the first is 0) at step 2 with 2 items at once.\n"
+    assert said.count("Error: ") == 1
+    assert expected + "Lower train.max_length or train.batch_size" in said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("fsdp 0 backward memory", "Error: Memory ran out in process 0 of 2 (the first is 0) at step 2"),
+        ("fsdp 0 before memory", "Error: Memory ran out in process 0 of 2 (the first is 0).\n"),
+        ("ddp 1 before memory", "Error: Memory ran out in process 1 of 2 (the first is 0).\n"),
+        ("ddp 1 before sentence", "Error in process 1 of 2 (the first is 0): It went wrong.\n"),
+        ("ddp 0 forward sentence", "Error: It went wrong.\n"),
+        ("ddp 1 forward killed", "(SIGKILL)"),
+    ],
+)
+def test_so_does_all_else_that_one_process_alone_meets(words: str, expected: str, tiny_models: dict[str, Path]) -> None:
+    assert expected in failed(tiny_models["llama"], *words.split())
+
+
+@pytest.mark.long
+def test_an_error_of_the_program_keeps_its_traceback(tiny_models: dict[str, Path]) -> None:
+    done = torchrun(
+        str(TESTS / "train" / "failing_process.py"), str(tiny_models["llama"]), "ddp", "1", "forward", "bug"
+    )
+    assert done.returncode != 0
+    assert "\nValueError: It went wrong.\n" in done.stderr
+
+
+def test_that_another_process_is_gone_is_a_sentence_where_no_launcher_ends_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "LAUNCHER_S", 0.0)
+    group = Team(0, 2)
+    with pytest.raises(ModelError, match="Another process of this run has ended"), parallel._while_all_live(group):
+        raise RuntimeError("[pair.cc:534] Connection closed by peer [127.0.0.1]:29735")
+    assert group.broken
+    with pytest.raises(RuntimeError, match="shapes"), parallel._while_all_live(group):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
 
 # --- dealing out --------------------------------------------------------------------------------------------------
