@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+import torch
 
-from preceptor.config import FollowerSettings, InstructRecipe, Recipe, check_recipe
+from preceptor.config import LORA, FollowerSettings, InstructRecipe, Recipe, TrainSettings, check_recipe, load_recipe
 from preceptor.config.presets import LARGE_CAUSAL, PAPER, SMALL_CAUSAL, SMALL_ENCODER, tuned
 from preceptor.errors import RecipeError
+from preceptor.models import load
 from preceptor.models.load import count_weights
-from preceptor.pipeline.label_cells import updates
+from preceptor.pipeline.accompany import updates
 from preceptor.pipeline.presets import settled
 from preceptor.pipeline.resolve import resolved
+
+RECIPES = Path(__file__).resolve().parent.parent.parent / "recipes"
 
 
 def recipe(train: dict[str, Any], *own: dict[str, Any], model: str = "builtin:minilm-l6") -> Recipe:
@@ -86,6 +90,46 @@ def test_tuned_values_by_head_and_size(head: str, weights: int, rate: float, epo
     assert (found["learning_rate"], found["epochs"]) == (rate, epochs)
     assert found["method"] == ("full" if head == "encoder" else "lora")
     assert found["batch_size"] == 8
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+@pytest.mark.parametrize("head", ["causal", "encoder"])
+def test_tuned_values_follow_the_method_that_is_named(head: str, size: str) -> None:
+    for method in get_args(TrainSettings.model_fields["method"].annotation):
+        found = tuned(head, 1_000_000 if size == "small" else 10**10, method)
+        assert found["method"] == method
+        assert ("alpha" in found) == (method in LORA)
+        TrainSettings.model_validate(found)
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "weights"),
+    [("builtin:minilm-l6", "encoder", 22_713_216), ("builtin:smollm2-135m-instruct", "causal", 134_515_008)],
+)
+def test_tuned_values_are_the_rates_of_the_recipe_with_all_methods(model: str, head: str, weights: int) -> None:
+    checked = load_recipe(RECIPES / "methods.toml")
+    students = [student for student in checked.students if student.model == model and "last" not in student.name]
+    assert len(students) >= 8
+    for student in students:
+        method = student.train["method"]
+        assert tuned(head, weights, method)["learning_rate"] == student.train["learning_rate"], method
+
+
+def test_the_method_that_a_recipe_names_reaches_the_preset() -> None:
+    first, second = effective(recipe({"preset": "tuned"}, {"method": "lora"}, {"method": "ia3", "learning_rate": 1e-3}))
+    assert (first["method"], first["learning_rate"], first["epochs"]) == ("lora", 1e-3, 5)
+    assert (second["method"], second["learning_rate"]) == ("ia3", 1e-3)
+
+
+def test_a_model_is_unpacked_on_a_real_device(tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are counted on none; a built-in model that is asked for the first time is unpacked before that."""
+
+    def unpacked(name: str) -> Path:
+        assert torch.empty(0).device.type == "cpu"
+        return tiny_models["llama"]
+
+    monkeypatch.setattr(load, "source_of", unpacked)
+    assert count_weights("builtin:smollm2-135m-instruct") > 0
 
 
 def test_a_student_is_measured_by_its_config(tiny_models: dict[str, Path]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from preceptor.config.train import StudentSettings, TrainSettings
+from preceptor.config.train import LORA, StudentSettings, TrainSettings
 
 PAPER: dict[str, Any] = {
     "method": "lora",
@@ -23,24 +23,45 @@ SMALL_CAUSAL = 500_000_000
 """Weights up to which a language model counts as small."""
 LARGE_CAUSAL = 3_000_000_000
 """Weights from which on a language model counts as large."""
+EPOCHS = {"causal": (4, 3, 3), "encoder": (5, 4)}
+"""Head -> passes by size, the smallest models first."""
 
 
-def tuned(head: str, weights: int) -> dict[str, Any]:
-    """Defaults for a student by its head (`causal` or `encoder`) and the number of its weights without the head.
+RATES: dict[str, dict[str, tuple[float, ...]]] = {
+    "causal": {
+        **dict.fromkeys(("lora", "rslora", "dora"), (3e-4, 2e-4, 1e-4)),
+        "full": (3e-5, 2e-5, 1e-5),
+        **dict.fromkeys(("prefix", "prompt"), (1e-2, 1e-2, 1e-2)),
+        "p-tuning": (3e-3, 3e-3, 3e-3),
+        "ia3": (5e-3, 5e-3, 5e-3),
+    },
+    "encoder": {
+        "full": (1e-4, 3e-5),
+        **dict.fromkeys(("lora", "rslora", "dora"), (1e-3, 3e-4)),
+        **dict.fromkeys(("prefix", "prompt", "ia3"), (1e-2, 1e-2)),
+        "p-tuning": (3e-3, 3e-3),
+    },
+}
+"""Head -> method -> learning rate by size, the smallest models first. Those of the smallest are the ones of
+recipes/methods.toml, tried and not searched for (LAB.md, 2026-11-28, "Which method suits a small student?"): by log
+loss on validation items all learnt, save an encoder's prefix, prompt and p-tuning (its prefix at no rate from 1e-3 to
+3e-2) and tokens right before the answer. LoRA's kin were tried at a scale of 2: for rslora name `reference_scale`."""
+
+
+def tuned(head: str, weights: int, method: str | None = None) -> dict[str, Any]:
+    """Defaults for a student by its head (`causal` or `encoder`), the number of its weights without the head, and the
+    method that a recipe names; None: the usual one of the head.
 
     The small ones are measured: all-MiniLM-L6-v2 (23 M weights) and SmolLM2-135M on 450 items of PubMedQA. The others
-    are a judgement, not a measurement: larger models take lower learning rates and fewer passes.
+    are a judgement, not a measurement: larger models take lower learning rates and fewer passes. For continued training
+    on text nothing was measured: it takes what tuning does.
     """
-    if head == "encoder":
-        if weights <= SMALL_ENCODER:
-            return {"method": "full", "learning_rate": 1e-4, "epochs": 5, "batch_size": 8}
-        return {"method": "full", "learning_rate": 3e-5, "epochs": 4, "batch_size": 8}
-    lora = {"method": "lora", "rank": 8, "alpha": 16, "batch_size": 8}
-    if weights <= SMALL_CAUSAL:
-        return {**lora, "learning_rate": 3e-4, "epochs": 4}
-    if weights < LARGE_CAUSAL:
-        return {**lora, "learning_rate": 2e-4, "epochs": 3}
-    return {**lora, "learning_rate": 1e-4, "epochs": 3}
+    method = method or ("full" if head == "encoder" else "lora")
+    bounds = (SMALL_ENCODER + 1,) if head == "encoder" else (SMALL_CAUSAL + 1, LARGE_CAUSAL)
+    size = sum(weights >= bound for bound in bounds)
+    scale = {"rank": 8, "alpha": 16} if method in LORA else {}
+    epochs = EPOCHS[head][size]
+    return {"method": method, **scale, "batch_size": 8, "learning_rate": RATES[head][method][size], "epochs": epochs}
 
 
 def given_keys(train: TrainSettings, student: StudentSettings) -> dict[str, Any]:

@@ -146,8 +146,10 @@ def head_of(name: str, asked: str) -> str:
 
 def count_weights(name: str) -> int:
     """Number of a model's weights without its head, from its config alone: nothing is loaded."""
+    with _explained(name), quiet():
+        source = source_of(name)  # a built-in model may have to be unpacked first, which needs a real device
     with _explained(name), torch.device("meta"), quiet():
-        config = AutoConfig.from_pretrained(source_of(name), trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         body = AutoModel.from_config(config, trust_remote_code=False)
     return sum(weight.numel() for weight in body.parameters())
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 TRACKING = "tracking"
 """Folder of a run into which trackers write."""
 
+FEW_UPDATES = 20
+"""Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
+
 
 def accompany(
     stage: Stage,
@@ -55,4 +58,15 @@ def accompany(
         over=lambda: deadline.over,
         command=deadline.command,
         say=say,
+    )
+
+
+def updates(items: int, steps: int, item: str = "item") -> str:
+    """How many optimiser updates the settings make with the items, and a warning where they are few."""
+    made = f"{items} {item}s make {steps} update{'' if steps == 1 else 's'}"
+    if steps >= FEW_UPDATES:
+        return made
+    return (
+        f"{made}. Warning: fewer than {FEW_UPDATES} hardly move a student; lower train.accumulation or "
+        "train.batch_tokens, or raise train.epochs, or train.steps where that is given"
     )

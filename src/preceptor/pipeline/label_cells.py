@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from preceptor.pipeline.accompany import accompany
+from preceptor.pipeline.accompany import accompany, updates
 from preceptor.pipeline.label_answers import Found, from_book, into_book, read_evaluated, record_look, write_evaluated
 from preceptor.pipeline.label_arms import arm_of, generated_for
 from preceptor.pipeline.label_run import Cell, Run
@@ -27,10 +27,6 @@ FIT = "fit.json"
 
 TRUNK = "trunk"
 """Folder beside the students' own with what enters the trained layers (`train.last_layers`). It may be deleted."""
-
-FEW_UPDATES = 20
-"""Below so many optimiser updates a training is warned of: the first paper's settings make 5 an epoch of 450 items."""
-
 
 SETTINGS_OF_UNTRAINED = {"method", "virtual_tokens", "max_length", "dtype"}
 """Keys of `[train]` that change what an untrained student answers (virtual tokens take room from prompts)."""
@@ -110,17 +106,6 @@ def train(state: Run, cell: Cell) -> None:
             taught=thoughts,
             trunk=state.folder / "train" / TRUNK,
         )
-
-
-def updates(items: int, steps: int) -> str:
-    """How many optimiser updates the settings make with the items, and a warning where they are few."""
-    made = f"{items} items make {steps} update{'' if steps == 1 else 's'}"
-    if steps >= FEW_UPDATES:
-        return made
-    return (
-        f"{made}. Warning: fewer than {FEW_UPDATES} hardly move a student; lower train.accumulation or "
-        "train.batch_tokens, or raise train.epochs"
-    )
 
 
 def evaluate_stage(state: Run, cell: Cell) -> Stage:

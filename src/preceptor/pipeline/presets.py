@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from preceptor.config import InstructRecipe, Recipe, StudentSettings, TrainSettings
+from preceptor.config import AdaptRecipe, InstructRecipe, Recipe, StudentSettings, TrainSettings
 from preceptor.config.presets import PAPER, given_keys, tuned, without_references
 from preceptor.config.train import training_of
 from preceptor.errors import RecipeError
@@ -25,13 +25,23 @@ def settled(recipe: Kind) -> Kind:
     return recipe.model_copy(update={"train": train, "students": tuple(students)})
 
 
+def settled_adaptation(recipe: AdaptRecipe) -> AdaptRecipe:
+    """The same for continued training, whose one model stands in the place of a student."""
+    given = recipe.train.model_dump(exclude_unset=True)
+    if not _unsettled(given):
+        return recipe
+    keys = {**_usual(given, recipe.adapt.model, "auto"), **given}
+    train = TrainSettings.model_validate(without_references(keys, TrainSettings.model_validate(keys)))
+    return recipe.model_copy(update={"train": train})
+
+
 def _unsettled(given: dict[str, Any]) -> bool:
     return given.get("preset") is not None or given.get("reference_scale") is not None
 
 
 def _effective(recipe: Recipe | InstructRecipe, student: StudentSettings) -> dict[str, Any]:
     given = given_keys(recipe.train, student)
-    keys = {**_usual(given.get("preset"), student), **given}
+    keys = {**_usual(given, student.model, student.head), **given}
     try:
         settings = training_of(TrainSettings(), student.model_copy(update={"train": keys}))
     except ValueError as error:
@@ -41,9 +51,11 @@ def _effective(recipe: Recipe | InstructRecipe, student: StudentSettings) -> dic
     return without_references(keys, settings)
 
 
-def _usual(preset: str | None, student: StudentSettings) -> dict[str, Any]:
+def _usual(given: dict[str, Any], model: str, head: str) -> dict[str, Any]:
+    """What the preset among the keys that are given sets for a model."""
+    preset = given.get("preset")
     if preset == "tuned":
         from preceptor.models.load import count_weights, head_of
 
-        return tuned(head_of(student.model, student.head), count_weights(student.model))
+        return tuned(head_of(model, head), count_weights(model), given.get("method"))
     return PAPER if preset == "paper" else {}
