@@ -13,8 +13,9 @@ import tiny
 from preceptor.config import TrainSettings
 from preceptor.errors import ModelError
 from preceptor.models.student import Student
-from preceptor.train import objectives
+from preceptor.train import adapt, objectives
 from preceptor.train.batches import make_items
+from preceptor.train.course import Check
 from preceptor.train.loop import Objective, descend
 from preceptor.train.memory import divided, is_out_of_memory
 from preceptor.train.objectives import fit
@@ -126,3 +127,63 @@ def test_batches_whose_items_belong_together_are_not_cut(tiny_models: dict[str, 
     settings = TrainSettings(method="full", dtype="float32")
     with pytest.raises(ModelError, match="with 8 items at once"):
         descend(student, iter([made]), objective, settings, steps=1, seed=1)
+
+
+# --- where fewer items do not help ---------------------------------------------------------------------------------
+
+
+def run_out(*_given: Any, **_named: Any) -> Any:
+    raise ERRORS[0]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_at_validation_it_is_one_sentence_that_names_it(
+    error: Exception, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_given: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(objectives, "check", scarce)
+    with pytest.raises(ModelError, match="Memory ran out at validation, after step 1") as caught:
+        train(tiny_models["bert"], [])
+    assert caught.value.hint == "Lower train.max_length, or choose a smaller model."
+    monkeypatch.setattr(objectives, "check", lambda *_given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(tiny_models["bert"], [])
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("preceptor.train.loop.Optimiser.__init__", "before the first step, in the optimiser"),
+        ("torch.optim.AdamW.step", "at step 1, in the optimiser"),
+        ("torch.Tensor.clone", "after step 1, for a copy of the best weights"),
+    ],
+)
+def test_so_it_is_where_the_weights_are_too_many(
+    where: str, words: str, tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = tiny.open_tiny(tiny_models["bert"])
+    made = make_items(student, tiny.TASK, tiny.examples(8))
+    objective = Objective(lambda _batches, _fitted: 1.0, lambda step: Check(step, 1.0), frozenset({1}))
+    monkeypatch.setattr(where, run_out)
+    with pytest.raises(ModelError, match=f"Memory ran out {words}") as caught:
+        descend(student, iter([made]), objective, TrainSettings(method="full", dtype="float32"), steps=1, seed=1)
+    assert 'train.method = "lora"' in caught.value.hint
+
+
+def test_readers_of_documents_lower_the_length_of_windows(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key that other trainings have, train.max_length, is refused in their recipes."""
+
+    def read() -> str:
+        with pytest.raises(ModelError) as caught:
+            adapt.adapt(tmp_path, str(tiny_models["llama"]), settings, ["pain " * 40], ["pain"], length=16, seed=1)
+        return str(caught.value)
+
+    settings = TrainSettings(dtype="float32", steps=1)
+    monkeypatch.setattr(adapt, "document_losses", run_out)
+    assert read() == "Memory ran out at validation, after step 1. Lower adapt.length, or choose a smaller model."
+    monkeypatch.setattr(adapt, "window_loss", run_out)
+    assert read() == "Memory ran out at step 1 with a single item. Lower adapt.length, or choose a smaller model."

@@ -27,11 +27,12 @@ from preceptor.models.score import pad
 from preceptor.models.student import Probe, read_probe, restored, save, save_weights
 from preceptor.store.stages import write_json
 from preceptor.train.batches import TrainingItem, count_steps, stream
-from preceptor.train.cell import FIT, PROBES
+from preceptor.train.cell import FIT, PROBES, OnStart
 from preceptor.train.course import Check, Fitted
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, describe
-from preceptor.train.parallel import team
+from preceptor.train.parallel import together
+from preceptor.train.upkeep import Upkeep
 
 PROBE_TOKENS = 32
 """Of a validation document: the first half is the prompt of a probe, the second its answer."""
@@ -108,6 +109,7 @@ def objective(reader: Reader, validation: Sequence[str], length: int, settings: 
         partial(_gradients, reader),
         partial(_check, reader, validation, length),
         check_points(steps, settings) if settings.select == "loss" else frozenset({steps}),
+        bound="adapt.length",
     )
 
 
@@ -121,6 +123,7 @@ def _check(reader: Reader, validation: Sequence[str], length: int, step: int) ->
     return Check(step, loss=float(losses.sum() / tokens.sum()))
 
 
+@together
 def adapt(
     folder: Path,
     model: str,
@@ -131,10 +134,12 @@ def adapt(
     length: int,
     seed: int,
     on_step: OnStep | None = None,
+    on_start: OnStart | None = None,
+    upkeep: Upkeep | None = None,
 ) -> None:
     """Train on the texts and write weights, probe and `fit.json` into `folder`.
 
-    Raises as `open_reader`, and `ModelError` when the loss is no longer a number.
+    `on_start` takes the number of windows and of optimiser steps. Raises as `open_reader` and `descend`.
     """
     untrained = open_reader(model, length=length, dtype=settings.dtype, seed=seed)
     prompts, targets = _probes(untrained, validation[:PROBES])
@@ -143,6 +148,8 @@ def adapt(
     reader = attach(untrained, settings)
     windows = pack(reader.loaded.tokenizer, train, length)
     steps = count_steps(windows, settings)
+    if on_start is not None:
+        on_start(len(windows), steps)
     fitted = descend(
         reader,
         stream(windows, settings, seed),
@@ -151,6 +158,7 @@ def adapt(
         steps=steps,
         seed=seed,
         on_step=on_step,
+        upkeep=upkeep,
     )
     probe = Probe(prompts, before.tolist(), _said(reader, Probe(prompts, [], [], targets)).tolist(), targets)
     save(reader, folder, probe)

@@ -23,7 +23,7 @@ from preceptor.models.student import Trainable
 from preceptor.train.batches import TrainingItem
 from preceptor.train.checkpoints import Snapshot, random_record, random_tensors, restore_random
 from preceptor.train.course import Check, Fitted, Moment
-from preceptor.train.memory import divided, is_out_of_memory, portions
+from preceptor.train.memory import FEWER_WEIGHTS, divided, is_out_of_memory, portions, within_memory
 from preceptor.train.methods.projection import fold_projection
 from preceptor.train.optimiser import Optimiser
 from preceptor.train.parallel import Team, entire, like, shared, team
@@ -49,6 +49,8 @@ class Objective:
     """Whether a step's gradient is the same however its items are cut into batches. Where it is not, such as where
     items of a batch are compared with each other, batches stay whole: memory that runs out ends the training, and
     several processes cannot share it."""
+    bound: str = "train.max_length"
+    """The recipe's key that bounds how long an item is: what to lower where memory runs out."""
 
 
 def descend(
@@ -66,8 +68,8 @@ def descend(
 
     `batches` must be the same for every call with the same arguments: a training that goes on from a checkpoint of
     `upkeep` passes over those it has had, and ends with the bits of one that was never broken off.
-    Raises `ModelError` when the loss is no longer a number or memory runs out for a single item, and `PartFinished`
-    when the time is over.
+    Raises `ModelError` when the loss is no longer a number or memory runs out for a single item, at validation or in
+    the optimiser, and `PartFinished` when the time is over.
     """
     torch.manual_seed(seed)
     with contextlib.ExitStack() as stack:
@@ -110,7 +112,9 @@ class _Course:
             raise group.in_order(
                 ModelError("This objective cannot be shared by several processes.", "Start the run in one process.")
             )
-        self.optimiser = Optimiser(student, settings, steps)
+        self.optimiser = within_memory(
+            lambda: Optimiser(student, settings, steps), "before the first step, in the optimiser", FEWER_WEIGHTS, group
+        )
         self.fitted = Fitted(
             steps, steps, trainable=sum(p.numel() for p in self.optimiser.weights), processes=group.size
         )
@@ -124,7 +128,7 @@ class _Course:
         loss = self.team.mean(self._gradients(number, batches))
         if not math.isfinite(loss):
             raise self._diverged(f"The training loss became {loss} at step {number}")
-        norm = self.optimiser.step()
+        norm = within_memory(self.optimiser.step, f"at step {number}, in the optimiser", FEWER_WEIGHTS, self.team)
         if not math.isfinite(norm):
             raise self._diverged(f"The gradient became {norm} at step {number}, at a loss of {loss:.3g}")
         self.fitted.losses.append(loss)
@@ -142,7 +146,7 @@ class _Course:
                     raise
                 largest = max(map(len, pieces))
                 if largest == 1 or not self.objective.divisible or self.team.size > 1:
-                    raise _no_memory(number, largest, self.team) from error
+                    raise _no_memory(number, largest, self.objective.bound, self.team) from error
             else:
                 if ran_out:
                     self.upkeep.say(
@@ -175,13 +179,9 @@ class _Course:
 
     def after(self, step: int) -> None:
         """What follows a step: a look at validation, those who watch, a checkpoint, the end of the time."""
-        fitted, keep = self.fitted, self.upkeep
+        keep = self.upkeep
         if step in self.objective.check_at:
-            fitted.checks.append(self.team.first_says(self.objective.check(step)))
-            rank = _rank(fitted.checks[-1], self.settings)
-            if self.best is None or rank > self.best[0]:
-                fitted.selected = step
-                self.best = (rank, [w.detach().clone() for w in self.optimiser.weights])
+            self._look(step)
         if keep.watch is not None or keep.trackers is not None:
             self._tell(step)
         if step == self.steps:
@@ -195,6 +195,23 @@ class _Course:
             kept = "; its checkpoint is kept." if due else ", which begins anew."
             said = f"The given time is over at step {step} of {self.steps} of a training{kept}"
             raise self.team.in_order(PartFinished(said, f"Go on with: {keep.command}"))
+
+    def _look(self, step: int) -> None:
+        """A look at validation; the best weights so far are kept."""
+        shorter = f"Lower {self.objective.bound}, or choose a smaller model."
+        found = within_memory(
+            lambda: self.objective.check(step), f"at validation, after step {step}", shorter, self.team
+        )
+        self.fitted.checks.append(self.team.first_says(found))
+        rank = _rank(self.fitted.checks[-1], self.settings)
+        if self.best is None or rank > self.best[0]:
+            kept = within_memory(
+                lambda: [w.detach().clone() for w in self.optimiser.weights],
+                f"after step {step}, for a copy of the best weights",
+                FEWER_WEIGHTS,
+                self.team,
+            )
+            self.best, self.fitted.selected = (rank, kept), step
 
     def _tell(self, step: int) -> None:
         fitted, (steps, tokens, _) = self.fitted, self.before
@@ -275,11 +292,11 @@ class _Course:
         self.fitted.tokens = self.team.sum(self.fitted.tokens)
 
 
-def _no_memory(step: int, largest: int, group: Team) -> ModelError:
+def _no_memory(step: int, largest: int, bound: str, group: Team) -> ModelError:
     many = "a single item" if largest == 1 else f"{largest} items at once"
     return ModelError(
         f"Memory ran out{group.here} at step {step} with {many}.",
-        "Lower train.max_length" + ("" if largest == 1 else " or train.batch_size") + ", or choose a smaller student.",
+        f"Lower {bound}" + ("" if largest == 1 else " or train.batch_size") + ", or choose a smaller model.",
     )
 
 

@@ -1,15 +1,29 @@
-"""What to do where memory runs out: fewer items go through the model at once, and a step keeps all of them."""
+"""What to do where memory runs out: fewer items go through the model at once, and a step keeps all of them.
+
+Validation and the optimiser need what they need: there it is said in one sentence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
+from preceptor.errors import ModelError
 from preceptor.train.batches import TrainingItem
 
+if TYPE_CHECKING:
+    from preceptor.train.parallel import Team
+
 Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+FEWER_WEIGHTS = (
+    'Train fewer weights (train.method = "lora", a lower train.rank, train.last_layers), or choose a smaller model.'
+)
+"""What helps where the optimiser or the best state so far do not fit."""
 
 CPU_TOKENS = 1536
 """Tokens of a portion on a CPU: enough to keep its matrix products busy. More would mostly take more memory."""
@@ -39,3 +53,21 @@ def portions(batches: Sequence[Sequence[TrainingItem]], tokens: int = CPU_TOKENS
         longest = max((item.length for item in batch), default=1)
         parts += divided([batch], max(1, tokens // longest))
     return parts
+
+
+def within_memory(work: Callable[[], Value], where: str, hint: str, group: Team) -> Value:
+    """What `work` gives. Raises `ModelError` where memory runs out in this process, or in another of `group`.
+
+    Sharded weights are the exception: there a process that ran out leaves the others amid a pass and ends alone, as
+    from a step (parallel.py), so its error stays as it is.
+    """
+    found, cause = None, None
+    try:
+        found = work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or isinstance(group.model, FSDPModule):
+            raise
+        cause = error
+    if group.sum(int(cause is not None)):
+        raise group.in_order(ModelError(f"Memory ran out {where}.", hint)) from cause
+    return cast("Value", found)
