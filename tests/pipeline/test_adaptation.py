@@ -254,7 +254,6 @@ def test_a_local_teacher_that_was_made_anew_is_asked_anew(job: Job, model: Path)
         ({"train": {"method": "prefix"}}, "cannot become part of the model's own weights"),
         ({"train": {"select": "accuracy"}}, "needs labels"),
         ({"train": {"objectives": {"label": 1, "contrastive": 1}}}, "train.objectives is for tasks with labels"),
-        ({"train": {"track": ["tensorboard"]}}, "adapt tells no tracker"),
         ({"train": {"max_length": 100}}, "set adapt.length"),
         ({"exclude": {"x": {}}}, "needs exactly one of data and source"),
         ({"exclude": {"x": {"data": {"task": "demo"}, "parts": []}}}, "nothing would be excluded"),

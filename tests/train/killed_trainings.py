@@ -31,6 +31,14 @@ LABELS: dict[str, Any] = {
     "checkpoint_every": 1,
 }
 TASKS: dict[str, Any] = {**LABELS, "max_length": 120, "steps": 9}
+DOCUMENTS: dict[str, Any] = {key: value for key, value in {**LABELS, "steps": 9}.items() if key != "max_length"}
+SETTINGS = {
+    "labels": LABELS,
+    "tasks": TASKS,
+    "documents": DOCUMENTS,
+    "documents, all weights": {**DOCUMENTS, "method": "full", "learning_rate": 1e-3},
+}
+"""Kind of training -> keys of `[train]`."""
 
 
 def cell(kind: str, model: str, folder: str) -> None:
@@ -38,13 +46,14 @@ def cell(kind: str, model: str, folder: str) -> None:
     import tiny
     from preceptor.config import FollowerSettings, StudentSettings, TrainSettings
     from preceptor.progress import notice
+    from preceptor.train.adapt import adapt
     from preceptor.train.cell import train_cell
     from preceptor.train.checkpoints import Checkpoints
     from preceptor.train.tune import tune_cell
     from preceptor.train.upkeep import Upkeep
 
     target = Path(folder)
-    settings = TrainSettings.model_validate(LABELS if kind == "labels" else TASKS)
+    settings = TrainSettings.model_validate(SETTINGS[kind])
     kept = Checkpoints(
         target.with_name(f".checkpoints-{target.name}"),
         "the same training",
@@ -65,6 +74,9 @@ def cell(kind: str, model: str, folder: str) -> None:
             seed=1,
             upkeep=Upkeep(kept),
         )
+    elif kind.startswith("documents"):
+        texts = [" ".join(tiny.WORDS[(7 * i + k) % 40] for k in range(6 + i % 9)) for i in range(40)]
+        adapt(target, model, settings, texts[8:], texts[:8], length=16, seed=1, upkeep=Upkeep(kept))
     else:
         sources = {"generated": tiny.tasks(40, "g"), "benchmark": tiny.tasks(50, "b")[40:]}
         weights = {"generated": 3.0, "benchmark": 1.0}

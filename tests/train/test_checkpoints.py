@@ -37,6 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "labels": tiny.save_model(root / "bert", "bert"),
         "tasks": tiny.save_follower(root / "follower" / "llama", "llama"),
+        **dict.fromkeys(("documents", "documents, all weights"), tiny.save_model(root / "llama", "llama")),
     }
 
 
@@ -65,15 +66,27 @@ def test_a_training_killed_at_any_moment_goes_on_to_the_same_bits(
 DRAWN = random.Random(5).sample(range(1, 10), 3)
 
 
-@pytest.mark.parametrize("step", [DRAWN[0], *(pytest.param(step, marks=pytest.mark.long) for step in DRAWN[1:])])
-def test_it_does_so_from_one_kill_at_a_drawn_step(step: int, models: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "step"),
+    [
+        ("tasks", DRAWN[0]),
+        *(pytest.param("tasks", step, marks=pytest.mark.long) for step in DRAWN[1:]),
+        ("documents", DRAWN[1]),
+        ("documents, all weights", DRAWN[2]),
+    ],
+)
+def test_it_does_so_from_one_kill_at_a_drawn_step(
+    kind: str, step: int, models: dict[str, Path], tmp_path: Path
+) -> None:
     where = ("preceptor.train.loop:Optimiser", "step", step)
-    assert killed_trainings.start("tasks", models["tasks"], tmp_path / "whole") == 0
-    assert killed_trainings.start("tasks", models["tasks"], tmp_path / "killed", where) == -signal.SIGKILL
+    assert killed_trainings.start(kind, models[kind], tmp_path / "whole") == 0
+    assert killed_trainings.start(kind, models[kind], tmp_path / "killed", where) == -signal.SIGKILL
     kept = sorted(path.name for path in (tmp_path / ".checkpoints-killed").glob("step-*"))
     assert kept == [f"step-{k:08d}" for k in range(1, step)][-2:]
-    assert killed_trainings.start("tasks", models["tasks"], tmp_path / "killed") == 0
+    assert killed_trainings.start(kind, models[kind], tmp_path / "killed") == 0
     assert written(tmp_path / "killed") == written(tmp_path / "whole")
+    found, expected = (read_json(tmp_path / name / "fit.json") for name in ("killed", "whole"))
+    assert {**found, "seconds": 0} == {**expected, "seconds": 0}
 
 
 # --- in one process -----------------------------------------------------------------------------------------------

@@ -100,8 +100,6 @@ class AdaptRecipe(Section):
             raise ValueError(f'train.select = {self.train.select!r} needs labels; adapt takes "loss" or "last"')
         if self.train.objectives != ObjectiveSettings():
             raise ValueError("train.objectives is for tasks with labels: adapt learns to expect text")
-        if self.train.track:
-            raise ValueError("train.track: adapt tells no tracker; its losses are in its report")
         if self.train.max_length != TrainSettings.model_fields["max_length"].default:
             raise ValueError("train.max_length has no meaning for adapt: set adapt.length, the tokens of a window")
         return self

@@ -14,6 +14,7 @@ alone.
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,9 +24,12 @@ from preceptor.config import AdaptRecipe
 from preceptor.data.documents import Document
 from preceptor.errors import RecipeError
 from preceptor.evaluate.perplexity import Text, compare, read_losses, read_written, write_losses
+from preceptor.pipeline.accompany import accompany, updates
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.documents import PARTS, Corpus, obtain_documents
 from preceptor.pipeline.named_models import refuse_absent_of_adaptation
+from preceptor.pipeline.presets import settled_adaptation
+from preceptor.pipeline.processes import driving
 from preceptor.pipeline.resolve import resolved
 from preceptor.progress import Progress
 from preceptor.records import AdaptSummary, content_hash
@@ -58,6 +62,12 @@ class State:
     progress: Progress
     command: str
     corpus: Corpus
+    deadline: Deadline
+
+    @property
+    def name(self) -> str:
+        """Its training as a file's name."""
+        return f"adapt-seed-{self.recipe.seed}"
 
     @property
     def before(self) -> Stage:
@@ -107,17 +117,21 @@ def run_adaptation(
 ) -> AdaptSummary:
     """Run every stage that is not done yet and write the report. Returns what the report shows.
 
-    With `minutes`, no stage is begun after so long: then `PartFinished` is raised, and the same call goes on later.
+    With `minutes`, no stage is begun after so long, and a training under way ends with a checkpoint: then
+    `PartFinished` is raised, and the same call goes on later.
     """
     deadline = Deadline.after(minutes, command)
     refuse_foreign(folder)
     _refuse_itself(recipe, folder)
     refuse_absent_of_adaptation(recipe)
-    with sole_writer(folder):
+    recipe = settled_adaptation(recipe)
+    with sole_writer(folder), driving():
         corpus = obtain_documents(recipe, folder, base, progress, lambda: try_out(recipe))
         write_text(folder / "recipe.toml", resolved(recipe))
         write_json(folder / "provenance.json", provenance())
-        state = State(recipe, folder, progress, command, corpus)
+        state = State(recipe, folder, progress, command, corpus, deadline)
+        if state.train.done:
+            shutil.rmtree(state.train.checkpoints, ignore_errors=True)  # killed just after the stage was done
         stages: list[tuple[Stage, Callable[[State], None]]] = [
             (state.before, evaluate_before),
             (state.train, train),
@@ -136,8 +150,10 @@ def try_out(recipe: AdaptRecipe) -> None:
     """Open the model with its method once, so that what cannot work is refused before the documents are compared."""
     from preceptor.train.adapt import open_reader
     from preceptor.train.methods import attach
+    from preceptor.train.trackers import check_trackers
 
     settings = recipe.train
+    check_trackers(settings.track)
     attach(open_reader(recipe.adapt.model, length=recipe.adapt.length, dtype=settings.dtype, seed=0), settings)
 
 
@@ -171,8 +187,9 @@ def train(state: State) -> None:
     """Train on the documents."""
     from preceptor.train.adapt import adapt
 
-    recipe, split = state.recipe, state.corpus.split
-    with state.train.build() as folder, state.progress.task(f"train: {recipe.adapt.model}", 1000) as advance:
+    recipe, split, stage = state.recipe, state.corpus.split, state.train
+    words, names = f"train: {recipe.adapt.model}", (recipe.name, state.name)
+    with stage.build() as folder, state.progress.task(words, 1000) as advance:
         adapt(
             folder,
             recipe.adapt.model,
@@ -181,7 +198,8 @@ def train(state: State) -> None:
             [document.text for document in split.validation],
             length=recipe.adapt.length,
             seed=recipe.seed,
-            on_step=lambda step, steps, loss: advance(1000 * step // steps, f"step {step}/{steps} loss {loss:.3f}"),
+            on_start=lambda windows, steps: state.progress.say(f"{words}: {updates(windows, steps, 'window')}"),
+            upkeep=accompany(stage, recipe.train, names, state.folder, state.deadline, state.progress, advance),
         )
 
 
