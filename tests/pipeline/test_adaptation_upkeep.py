@@ -82,17 +82,12 @@ def test_checkpoints_are_as_far_apart_as_the_recipe_says(
     assert kept == ["step-00000006", "step-00000008"]
 
 
-def test_checkpoints_of_a_training_that_is_done_are_swept_away(base: Path, model: Path) -> None:
-    start(recipe(model), base, "run")
-    (base / "run" / ".checkpoints-train").mkdir()  # a run was killed just after the stage was done
-    start(recipe(model), base, "run")
-    assert hidden(base / "run") == []
-
-
 # --- trackers -----------------------------------------------------------------------------------------------------
 
 
-def test_trackers_are_told_of_it(base: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trackers_are_told_of_it_and_what_accompanies_it_decides_nothing(
+    base: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[Any] = []
 
     def opened(place: trackers.Place) -> Any:
@@ -104,6 +99,12 @@ def test_trackers_are_told_of_it(base: Path, model: Path, monkeypatch: pytest.Mo
     assert told[0] == (base / "run" / "tracking", "adaptation", "adapt-seed-1", "full")
     assert [step for step, *_ in told[1:]] == list(range(1, 13))
     assert told[-1][1:] == ("train/loss", "train/learning_rate", "train/tokens_per_s", "validation/loss")
+    before = (base / "run" / "train" / "stage.json").stat().st_mtime_ns
+    (base / "run" / ".checkpoints-train").mkdir()  # as if the run had been killed just after its training was done
+    start(trained(model, checkpoint_seconds=1, checkpoint_every=2, processes="fsdp"), base, "run")
+    assert (base / "run" / "train" / "stage.json").stat().st_mtime_ns == before
+    assert len(told) == 13
+    assert hidden(base / "run") == []
 
 
 def test_a_tracker_that_is_not_installed_is_told_before_documents_are_compared(
@@ -146,16 +147,8 @@ def test_the_resolved_recipe_shows_what_a_preset_trained_with_and_gives_it_again
     windows = summary.fit["windows"]
     assert summary.fit["steps"] == round(-(-windows // 4) / 2)
     assert f"{windows} windows make {summary.fit['steps']} updates. Warning" in capsys.readouterr().err
-    mark = read_json(base / "run" / "train" / "stage.json")
-    start(shown, base, "again")
-    assert read_json(base / "again" / "train" / "stage.json") == mark
-
-
-def test_what_was_trained_before_is_found_again(base: Path, model: Path) -> None:
-    """How training is carried out is no part of what a stage depends on."""
-    start(recipe(model), base, "run")
     before = (base / "run" / "train" / "stage.json").stat().st_mtime_ns
-    start(trained(model, checkpoint_seconds=1, checkpoint_every=2, processes="fsdp"), base, "run")
+    start(shown, base, "run")
     assert (base / "run" / "train" / "stage.json").stat().st_mtime_ns == before
 
 

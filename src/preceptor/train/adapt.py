@@ -31,7 +31,7 @@ from preceptor.train.cell import FIT, PROBES, OnStart
 from preceptor.train.course import Check, Fitted
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.methods import attach, describe
-from preceptor.train.parallel import together
+from preceptor.train.parallel import team, together
 from preceptor.train.upkeep import Upkeep
 
 PROBE_TOKENS = 32
