@@ -91,7 +91,7 @@ def run(
 ) -> None:
     """Run a whole experiment, from data to report. Started again, it goes on where it ended."""
     from preceptor.config import AdaptRecipe, InstructRecipe, find_recipe, read_recipe
-    from preceptor.pipeline.processes import helped, refuse_several
+    from preceptor.pipeline.processes import helped
     from preceptor.progress import Progress
 
     if helped(workers):
@@ -111,7 +111,6 @@ def run(
         if isinstance(checked, AdaptRecipe):
             if workers > 1:
                 raise RecipeError(f"--workers {workers}: this recipe trains one model.", "Leave --workers out.")
-            refuse_several("[adapt]")
             from preceptor.pipeline.adaptation import run_adaptation
             from preceptor.report.build_adapt import adapt_sentences
 

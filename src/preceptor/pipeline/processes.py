@@ -54,15 +54,6 @@ def refuse_workers(workers: int) -> None:
         )
 
 
-def refuse_several(what: str) -> None:
-    """Raise `RecipeError` where a launcher has started several processes and one must do the work."""
-    if _several():
-        raise RecipeError(
-            f"{what} trains in one process, and a launcher has started several.",
-            "Start the run without torchrun or accelerate.",
-        )
-
-
 @contextmanager
 def ending_at_once() -> Iterator[None]:
     """Around a command: a process that fails amid a training with others ends there and then.
