@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from shared_folders import shared_folder
+
 # Before torch is imported anywhere: progress bars of libraries are noise in tests, and no test may reach a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -32,7 +34,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Converted models, made once for all tests and never in the user's own cache."""
-    return tmp_path_factory.mktemp("model-cache")
+    return shared_folder(tmp_path_factory, "model-cache")
 
 
 @pytest.fixture(scope="session")

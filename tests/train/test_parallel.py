@@ -19,6 +19,7 @@ from preceptor.errors import ModelError
 from preceptor.train import parallel
 from preceptor.train.batches import TrainingItem, evened, stream
 from preceptor.train.parallel import Team, shares_of, team
+from shared_folders import made_once
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -34,11 +35,14 @@ def torchrun(*arguments: str, timeout: int = 500) -> subprocess.CompletedProcess
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """The models' folder, and what each of the two processes found."""
-    root = tmp_path_factory.mktemp("shared")
-    for kind in tiny.ARCHITECTURES:
-        tiny.save_model(root / kind, kind)
-    done = torchrun(str(TESTS / "train" / "two_processes.py"), str(root))
-    assert done.returncode == 0, done.stderr[-3000:]
+
+    def launch(root: Path) -> None:
+        for kind in tiny.ARCHITECTURES:
+            tiny.save_model(root / kind, kind)
+        done = torchrun(str(TESTS / "train" / "two_processes.py"), str(root))
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    root = made_once(tmp_path_factory, "two-processes", launch)
     return root, json.loads((root / "found.json").read_text())
 
 
@@ -130,7 +134,10 @@ def failed(model: Path, *words: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize(("processes", "rank", "place"), [("fsdp", 1, "forward"), ("ddp", 0, "backward")])
+@pytest.mark.parametrize(
+    ("processes", "rank", "place"),
+    [("fsdp", 1, "forward"), pytest.param("ddp", 0, "backward", marks=pytest.mark.long)],
+)
 def test_memory_that_runs_out_in_one_process_ends_all_of_them_with_a_sentence(
     processes: str, rank: int, place: str, tiny_models: dict[str, Path]
 ) -> None:

@@ -12,17 +12,20 @@ from test_parallel import TESTS, torchrun
 import tiny
 from preceptor.store.stages import read_json
 from preceptor.train.cell import FIT
+from shared_folders import made_once
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what two processes trained, by the way they shared it and the case; and with the models."""
-    root = tmp_path_factory.mktemp("readers")
-    for kind in ("llama", "gpt2"):
-        tiny.save_model(root / kind, kind)
-    done = torchrun(str(TESTS / "train" / "two_readers.py"), str(root))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return root
+
+    def launch(root: Path) -> None:
+        for kind in ("llama", "gpt2"):
+            tiny.save_model(root / kind, kind)
+        done = torchrun(str(TESTS / "train" / "two_readers.py"), str(root))
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    return made_once(tmp_path_factory, "two-readers", launch)
 
 
 @pytest.mark.parametrize("processes", ["ddp", "fsdp"])
