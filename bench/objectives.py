@@ -10,9 +10,9 @@ vocabulary) promise a lower divergence from the teacher on items that were not t
 accuracy of the nearest neighbours of the pooled states (10 by cosine, held-out items among the training items); both in
 the reasoning-free setting. `rationale` promises a better label at equal steps, in the reasoning-required setting, where
 the conclusion is kept from the student; language models only. `weights` promises a better label where some of the
-labels are wrong: 30 % of the training items get another one, and each item's weight is the probability that its own
-label has to the same student trained on the other half, as the filter `agreement` weights; beside it stands
-`corrupted`, the same labels without weights; reasoning-free. Every cell keeps its last state, so that neither
+labels are wrong: 30 % of the training items get another one, and an item's weight is the probability of its label, as
+`agreement` weights, by the same student trained on the other half (two more trainings of half the items); beside it
+stands `corrupted`, the same labels without weights; reasoning-free. Every cell keeps its last state, so that neither
 validation nor test chose anything. The teacher is trained here on the labels, unless --teacher-weights names one or
 --teacher-epochs is 0. Each cell's figures are kept in --out: the same command goes on where it was stopped.
 
@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -162,8 +163,16 @@ def prepare(asked: argparse.Namespace) -> Bench:
             "teacher": asked.teacher,
             "weights": None if weights is None else str(weights.resolve()),
         }
-    changed = {name: float(value) for name, value in (one.split("=") for one in asked.weight)}
+    changed = weights_of(asked.weight)
     return Bench(asked.student, datasets, TrainSettings.model_validate(given), {**WEIGHTS, **changed}, asked.out)
+
+
+def weights_of(given: Sequence[str]) -> dict[str, float]:
+    """`NAME=VALUE` as numbers; exits for a name that has no weight beside the label's."""
+    pairs = dict(one.partition("=")[::2] for one in given)
+    if unknown := set(pairs) - set(WEIGHTS):
+        sys.exit(f"--weight: {min(unknown)!r} is none of {', '.join(WEIGHTS)}.")
+    return {name: float(value) for name, value in pairs.items()}
 
 
 def trained_teacher(out: Path, model: str, epochs: float, dataset: Dataset) -> Path:
@@ -215,6 +224,8 @@ def cell(bench: Bench, setting: str, objective: str, seed: int) -> Figures:
     }
     inputs["settings"].pop("distillation", None)  # a path; what it leads to is the teacher's identity
     inputs |= {"objective": objective} if objective in ("tokens", "weights") else {}
+    if objective == "tokens":
+        inputs |= {"temperature": settings.distillation.temperature, "top_k": settings.distillation.top_k}
     path = bench.out / bench.student / f"{setting}-{objective}-seed-{seed}.json"
     if path.exists() and read_json(path).get("identity") == content_hash(inputs):
         return read_json(path)["figures"]
@@ -230,7 +241,7 @@ def cell(bench: Bench, setting: str, objective: str, seed: int) -> Figures:
         "steps": fitted["steps"],
         "tokens": fitted["tokens"],
         "cpu_seconds": round(time.process_time() - started),
-        **measure(bench, setting, student),
+        **measure(bench, setting, student, neighbours=items is dataset.train),
     }
     write_json(path, {"identity": content_hash(inputs), "figures": figures})
     print(f"{bench.student} {setting} {objective} seed {seed}: {figures}", flush=True)
@@ -301,12 +312,10 @@ def thoughts(bench: Bench, setting: str, part: str = "train") -> Path:
     return stage.folder
 
 
-def measure(bench: Bench, setting: str, student: Student) -> Figures:
-    """Label, divergence from the teacher where there is one, and neighbours, on validation and test."""
+def measure(bench: Bench, setting: str, student: Student, neighbours: bool) -> Figures:
+    """Label, divergence from the teacher where there is one, and where asked for neighbours, on validation and test."""
     dataset, pooling = bench.datasets[setting], bench.settings.contrastive.pooling
-    train = prompts_of(student, dataset, dataset.train)
-    nearest = KNeighborsClassifier(min(NEIGHBOURS, len(train)), metric="cosine")
-    nearest.fit(pooled_states(student, train, pooling), [e.label for e in dataset.train])
+    nearest = fitted_neighbours(student, dataset, pooling) if neighbours else None
     figures: Figures = {}
     for part in ("validation", "test"):
         examples = dataset.parts[part]
@@ -317,8 +326,9 @@ def measure(bench: Bench, setting: str, student: Student) -> Figures:
         found = {
             "accuracy": float(np.mean([a == b for a, b in zip(said, gold, strict=True)])),
             "macro_f1": float(f1_score(gold, said, labels=dataset.task.labels, average="macro", zero_division=0)),
-            "knn": float(nearest.score(pooled_states(student, prompts, pooling), gold)),
         }
+        if nearest is not None:
+            found["knn"] = float(nearest.score(pooled_states(student, prompts, pooling), gold))
         if bench.settings.distillation.teacher is not None and setting == FREE:
             wanted = normalised(np.load(thoughts(bench, setting, part) / "labels.npy").astype(float))
             found["kl"] = float((wanted * (np.log(wanted) - given)).sum(1).mean())
@@ -327,6 +337,13 @@ def measure(bench: Bench, setting: str, student: Student) -> Figures:
             )
         figures[part] = {name: round(value, 4) for name, value in found.items()}
     return figures
+
+
+def fitted_neighbours(student: Student, dataset: Dataset, pooling: str) -> Any:
+    """Nearest neighbours among the training items by the student's pooled states."""
+    train = prompts_of(student, dataset, dataset.train)
+    nearest = KNeighborsClassifier(min(NEIGHBOURS, len(train)), metric="cosine")
+    return nearest.fit(pooled_states(student, train, pooling), [e.label for e in dataset.train])
 
 
 def prompts_of(student: Student, dataset: Dataset, examples: Sequence[Example]) -> list[tuple[int, ...]]:
@@ -393,7 +410,7 @@ def line(
         "settings": bench.settings.on_labels_alone().deciding(),
         "weights": bench.weights,
         "cells": {f"{setting} {objective}": cells for (setting, objective), cells in found.items()},
-        "against_label": compared,
+        "against": {name: {"beside": beside(name), **parts} for name, parts in compared.items()},
         "as_promised": {
             name: {part: kept(name, parts[part][PROMISES[name][0]]) for part in parts}
             for name, parts in compared.items()

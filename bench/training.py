@@ -213,7 +213,7 @@ def beside(bench: Bench, job: Job, ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def random_llama(folder: Path, quick: bool) -> Path:
-    """A model folder of the LLaMA architecture with about 1 B random weights (`quick`: about 25 M)."""
+    """A model folder of the LLaMA architecture with about 1 B random weights (`quick`: about 34 M)."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -187,7 +187,7 @@ def test_the_bench_of_objectives_measures_each_promise_and_trains_nothing_twice(
     assert {one["steps"] for cells in first["cells"].values() for one in cells} == {2}  # 12 items in batches of 8
     for name, (figure, _) in bench.PROMISES.items():
         for part in ("validation", "test"):
-            found = first["against_label"][name][part][figure]
+            found = first["against"][name][part][figure]
             setting = "reasoning-required" if name == "rationale" else "reasoning-free"
             cells, others = (first["cells"][f"{setting} {one}"] for one in (name, bench.beside(name)))
             differences = [a[part][figure] - b[part][figure] for a, b in zip(cells, others, strict=True)]

@@ -223,6 +223,25 @@ def test_weights_that_cannot_teach_are_refused_before_anybody_is_asked(
     assert not (tmp_path / "second" / "augment").exists()
 
 
+def test_a_finished_run_needs_its_teacher_no_more(
+    tmp_path: Path, demo_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = recipe(demo_models["bert"], demo_models["llama"], {"objectives": {}}, arms={"none": []}, seeds=[1])
+    go(first, tmp_path / "first")
+    folder = tmp_path / "first/train/default/pupil/none/seed-1"
+    given = {"distillation": {"teacher": str(demo_models["bert"]), "weights": str(folder)}}
+    book = {"results": str(tmp_path / "book"), "arms": {"none": []}, "seeds": [1]}
+    second = recipe(demo_models["bert"], demo_models["llama"], given, **book)
+    rows = go(second, tmp_path / "second").rows
+    probe = json.loads((folder / "probe.json").read_text())
+    (folder / "probe.json").write_text(json.dumps({**probe, "labels": []}))  # as an earlier version left it
+    monkeypatch.setattr("preceptor.train.teaching.restore", None)
+    assert go(second, tmp_path / "second").rows == rows
+    assert go(second, tmp_path / "elsewhere").rows == rows  # from the book
+    with pytest.raises(RecipeError, match="does not say for which labels"):
+        go(second.model_copy(update={"results": None}), tmp_path / "anew")
+
+
 def test_a_generated_item_that_the_teacher_cannot_read_is_named(
     tmp_path: Path, demo_models: dict[str, Path], data_root: Path
 ) -> None:

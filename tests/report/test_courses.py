@@ -83,6 +83,7 @@ def test_what_was_shortened_left_out_or_ran_out_is_said_once() -> None:
         [
             *(course("free", "minilm", "none", seed, cut=76) for seed in (1, 2)),
             course("free", "minilm", "none", 2, cut=76, micro_batch=4),
+            course("free", "minilm", "none", 3),  # an earlier version counted nothing
             course("", "smollm2", "qa", 1, too_long=2, rationales_left_out=3, cut_for_teacher=4),
             course("", "smollm2", "ie", 1),
         ]

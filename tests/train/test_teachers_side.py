@@ -91,6 +91,15 @@ def test_the_identity_is_that_of_the_weights_wherever_they_lie(
     assert identity_of(settings(model, weights="moved"), tmp_path) != first
 
 
+def test_labels_in_another_order_are_another_teacher_and_in_the_same_one_none(
+    trained: dict[str, Path], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    given = settings(tiny_models["bert"], weights="bert")
+    plain = identity_of(given, tmp_path)
+    assert identity_of(given, tmp_path, tiny.TASK.labels) == plain
+    assert identity_of(given, tmp_path, tiny.TASK.labels[::-1]) == {**plain, "labels": list(tiny.TASK.labels)}
+
+
 def test_a_teacher_that_a_run_made_anew_is_another_one(tmp_path: Path) -> None:
     plain = identity_of(settings(tmp_path), tmp_path)
     assert set(plain) == {"teacher", "head", "weights"}  # results of models that no run made stay valid
@@ -220,6 +229,10 @@ def test_weights_for_other_labels_are_refused_and_so_are_outputs_without_names(
         else:
             with pytest.raises(RecipeError, match="does not say for which labels"):
                 check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
+            config = {"id2label": {"2": "maybe", "0": "yes", "1": "no"}}  # as of one that was trained whole
+            (trained[kind] / "config.json").write_text(json.dumps(config))
+            check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
+            assert opened(tiny_models[kind], weights=str(trained[kind])).labels == ("yes", "no", "maybe")
 
 
 def test_weights_of_another_model_or_kind_are_one_sentence(

@@ -38,19 +38,19 @@ RATES: dict[str, dict[str, tuple[float, ...]]] = {
     "encoder": {
         "full": (1e-4, 3e-5),
         **dict.fromkeys(("lora", "rslora", "dora"), (1e-3, 3e-4)),
-        **dict.fromkeys(("prefix", "prompt", "ia3"), (1e-2, 1e-2)),
-        "p-tuning": (3e-3, 3e-3),
+        "ia3": (1e-2, 1e-2),
     },
 }
 """Head -> method -> learning rate by size, the smallest models first. Those of the smallest are the ones of
 recipes/methods.toml, tried and not searched for (LAB.md, 2026-11-28, "Which method suits a small student?"): by log
-loss on validation items all learnt, save an encoder's prefix, prompt and p-tuning (its prefix at no rate from 1e-3 to
-3e-2) and tokens right before the answer. LoRA's kin were tried at a scale of 2: for rslora name `reference_scale`."""
+loss on validation items all learnt, save tokens right before the answer, and an encoder's prefix, prompt and p-tuning
+(its prefix at no rate from 1e-3 to 3e-2), which are missing here. LoRA's kin were tried at a scale of 2: for rslora
+name `reference_scale`."""
 
 
 def tuned(head: str, weights: int, method: str | None = None) -> dict[str, Any]:
     """Defaults for a student by its head (`causal` or `encoder`), the number of its weights without the head, and the
-    method that a recipe names; None: the usual one of the head.
+    method that a recipe names; None: the usual one of the head. Without a learning rate where none is known to teach.
 
     The small ones are measured: all-MiniLM-L6-v2 (23 M weights) and SmolLM2-135M on 450 items of PubMedQA. The others
     are a judgement, not a measurement: larger models take lower learning rates and fewer passes. For continued training
@@ -60,8 +60,8 @@ def tuned(head: str, weights: int, method: str | None = None) -> dict[str, Any]:
     bounds = (SMALL_ENCODER + 1,) if head == "encoder" else (SMALL_CAUSAL + 1, LARGE_CAUSAL)
     size = sum(weights >= bound for bound in bounds)
     scale = {"rank": 8, "alpha": 16} if method in LORA else {}
-    epochs = EPOCHS[head][size]
-    return {"method": method, **scale, "batch_size": 8, "learning_rate": RATES[head][method][size], "epochs": epochs}
+    rate = {"learning_rate": RATES[head][method][size]} if method in RATES[head] else {}
+    return {"method": method, **scale, "batch_size": 8, **rate, "epochs": EPOCHS[head][size]}
 
 
 def given_keys(train: TrainSettings, student: StudentSettings) -> dict[str, Any]:

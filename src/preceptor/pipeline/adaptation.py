@@ -17,6 +17,7 @@ import gc
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from preceptor.pipeline.accompany import accompany, updates
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.documents import PARTS, Corpus, obtain_documents
 from preceptor.pipeline.named_models import refuse_absent_of_adaptation
+from preceptor.pipeline.pool import attempt
 from preceptor.pipeline.presets import settled_adaptation
 from preceptor.pipeline.processes import driving
 from preceptor.pipeline.resolve import resolved
@@ -141,7 +143,8 @@ def run_adaptation(
         for number, (stage, do) in enumerate(stages):
             if not stage.done:
                 deadline.check(len(stages) - number)
-                do(state)
+                if (error := attempt(partial(do, state))) is not None:
+                    raise error
                 gc.collect()  # models are full of reference cycles
         return report(state)
 

@@ -24,7 +24,7 @@ from preceptor.data.load import load_datasets
 from preceptor.pipeline.baselines import answer_baselines, try_out_baselines
 from preceptor.pipeline.deadline import Deadline
 from preceptor.pipeline.generating import augment_or_wait
-from preceptor.pipeline.label_arms import nothing_kept
+from preceptor.pipeline.label_arms import arm_of, nothing_kept
 from preceptor.pipeline.label_cells import cells, finished, prepare, train_and_evaluate
 from preceptor.pipeline.label_report import report
 from preceptor.pipeline.label_run import Cell, Run, fingerprint_of
@@ -110,11 +110,18 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
         dataset = state.datasets[cell.setting]
         check_trackers(cell.settings.track)
         opened = open_for(cell.student, cell.settings, dataset.task, cell.seed)
-        check_objectives(opened, cell.settings, dataset.task, dataset.train, state.base)
+        check_objectives(opened, cell.settings, dataset.task, dataset.train)
+        if not all(
+            _done(state, c) for c in planned if (c.student.name, c.setting) == (cell.student.name, cell.setting)
+        ):
+            check_taught(state, cell, opened)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)
-        del opened  # a teacher needs its room
-        check_taught(state, cell)
+
+
+def _done(state: Run, cell: Cell) -> bool:
+    """Whether a cell is known to be finished before anything is generated."""
+    return not arm_of(state, cell).use and finished(state, cell)
 
 
 def load_data(state: Run) -> None:

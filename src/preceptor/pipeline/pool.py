@@ -159,11 +159,14 @@ def attempt(work: Callable[[], None]) -> PreceptorError | None:
     except OSError as error:
         return StorageError.of(error.filename or "a file", error)
     except (RuntimeError, MemoryError) as error:
-        from preceptor.train.memory import is_out_of_memory
+        from preceptor.train.memory import LESS_AT_ONCE, is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
-        return ModelError("Memory ran out.")
+        return ModelError(
+            "Memory ran out.",
+            LESS_AT_ONCE,
+        )
     return None
 
 

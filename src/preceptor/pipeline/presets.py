@@ -57,5 +57,12 @@ def _usual(given: dict[str, Any], model: str, head: str) -> dict[str, Any]:
     if preset == "tuned":
         from preceptor.models.load import count_weights, head_of
 
-        return tuned(head_of(model, head), count_weights(model), given.get("method"))
+        found = tuned(head_of(model, head), count_weights(model), given.get("method"))
+        if "learning_rate" not in {*found, *given}:
+            raise RecipeError(
+                f'train.preset = "tuned" knows no learning rate at which an encoder such as {model} learns by '
+                f"{found['method']}.",
+                "Name train.learning_rate, or take another method.",
+            )
+        return found
     return PAPER if preset == "paper" else {}

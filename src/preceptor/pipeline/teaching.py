@@ -35,7 +35,8 @@ def teacher_of(state: Run, cell: Cell) -> dict[str, Any]:
         return {}
     from preceptor.train.teaching import identity_of
 
-    return {"taught by": identity_of(cell.settings.distillation, state.base)}
+    labels = state.datasets[cell.setting].task.labels
+    return {"taught by": identity_of(cell.settings.distillation, state.base, labels)}
 
 
 def read_task(state: Run, cell: Cell) -> Task:
@@ -55,18 +56,23 @@ def read_task(state: Run, cell: Cell) -> Task:
         ) from error
 
 
-def check_taught(state: Run, cell: Cell) -> None:
-    """Refuse, before anybody is asked, data that cannot be read in the setting that the teacher is given, and a trained
-    teacher that cannot be loaded: it is opened once, unless it has said already what it thinks.
+def check_taught(state: Run, cell: Cell, student: Student) -> None:
+    """Refuse, before anybody is asked, a teacher that cannot teach this student, data that cannot be read in the
+    setting that it is given, and trained weights that cannot be loaded: they are opened once.
+
+    What the teacher has said of the real items already is proof enough.
     """
     settings = cell.settings
     if not settings.objectives.distillation:
         return
     task = read_task(state, cell)
-    if settings.distillation.weights is None or _stage(state, cell, task, state.datasets[cell.setting].train).done:
+    if _stage(state, cell, task, state.datasets[cell.setting].train).done:
         return
-    from preceptor.train.teaching import open_teacher
+    from preceptor.train.teaching import check_teacher, open_teacher
 
+    check_teacher(student, settings.distillation, state.base)
+    if settings.distillation.weights is None:
+        return
     open_teacher(settings.distillation, task, state.base, max_length=settings.max_length, dtype=settings.dtype)
 
 

@@ -73,12 +73,12 @@ def remarks_on(courses: Sequence[Course]) -> tuple[str, ...]:
     found = []
     for name, mine in students.items():
         for counts, sentence in (
-            ({c.arm: c.cut for c in mine}, _CUT),
-            ({c.arm: c.left_out for c in mine}, _LEFT_OUT),
-            ({c.arm: c.rationales_left_out for c in mine}, _RATIONALES),
-            ({c.arm: c.cut_for_teacher for c in mine}, _FOR_TEACHER),
+            ([(c.arm, c.cut) for c in mine], _CUT),
+            ([(c.arm, c.left_out) for c in mine], _LEFT_OUT),
+            ([(c.arm, c.rationales_left_out) for c in mine], _RATIONALES),
+            ([(c.arm, c.cut_for_teacher) for c in mine], _FOR_TEACHER),
         ):
-            arms = ", ".join(f"{arm} {count:,}" for arm, count in counts.items() if count)
+            arms = ", ".join(f"{arm} {count:,}" for arm, count in _most(counts).items() if count)
             if arms:
                 found.append(sentence.format(student=name, arms=arms))
         found += [
@@ -88,6 +88,14 @@ def remarks_on(courses: Sequence[Course]) -> tuple[str, ...]:
             if c.micro_batch is not None
         ]
     return tuple(found)
+
+
+def _most(counts: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """By arm the most of any seed: they are the same, save where an earlier version did not count."""
+    most: dict[str, int] = {}
+    for arm, count in counts:
+        most[arm] = max(count, most.get(arm, 0))
+    return most
 
 
 def _top(courses: Sequence[Course]) -> float:

@@ -25,6 +25,11 @@ FEWER_WEIGHTS = (
 )
 """What helps where the optimiser or the best state so far do not fit."""
 
+LESS_AT_ONCE = (
+    "Lower train.batch_size or the length of an item (train.max_length, adapt.length), or choose a smaller model."
+)
+"""What helps where it is not known what ran out."""
+
 CPU_TOKENS = 1536
 """Tokens of a portion on a CPU: enough to keep its matrix products busy. More would mostly take more memory."""
 
@@ -68,6 +73,7 @@ def within_memory(work: Callable[[], Value], where: str, hint: str, group: Team)
         if not is_out_of_memory(error) or isinstance(group.model, FSDPModule):
             raise
         cause = error
-    if group.sum(int(cause is not None)):
-        raise group.in_order(ModelError(f"Memory ran out {where}.", hint)) from cause
+    ran_out = group.anywhere([cause is not None and rank == group.rank for rank in range(group.size)])
+    if any(ran_out):
+        raise group.in_order(ModelError(f"Memory ran out{group.named(ran_out.index(True))} {where}.", hint)) from cause
     return cast("Value", found)

@@ -29,7 +29,7 @@ from preceptor.train.distillation import labels_loss, tokens_loss
 from preceptor.train.loop import Batch, Objective, OnStep, accumulate, check_points, descend
 from preceptor.train.parallel import Team, team
 from preceptor.train.rationale import answer_rows, check_rationale, mean_by_item, with_rationales
-from preceptor.train.teaching import check_teacher, read_taught
+from preceptor.train.teaching import read_taught
 from preceptor.train.upkeep import Upkeep
 
 
@@ -111,19 +111,14 @@ def _weighted_sum(logits: torch.Tensor, wanted: torch.Tensor, batch: Batch) -> t
 # --- the weighted sum ----------------------------------------------------------------------------------------------
 
 
-def check_objectives(
-    student: Student, settings: TrainSettings, task: Task, real: Sequence[Example], base: Path
-) -> None:
-    """Refuse what the student, the task or its training items cannot have, with one sentence. Loads no teacher.
-
-    `base` is the folder in which relative paths of the recipe start.
+def check_objectives(student: Student, settings: TrainSettings, task: Task, real: Sequence[Example]) -> None:
+    """Refuse what the student, the task or its training items cannot have, with one sentence. Of distillation nothing
+    is looked at: see `check_teacher`.
     """
     if settings.objectives.rationale:
         check_rationale(student.head, task, real)
     if settings.objectives.contrastive:
         check_contrastive(real, team().size)
-    if settings.objectives.distillation:
-        check_teacher(student, settings.distillation, base)
 
 
 def equipped(

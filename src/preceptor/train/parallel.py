@@ -41,7 +41,7 @@ from preceptor.errors import ModelError, PreceptorError
 from preceptor.models.student import Trainable
 from preceptor.progress import notice
 from preceptor.train.batches import TrainingItem, cut
-from preceptor.train.memory import is_out_of_memory
+from preceptor.train.memory import LESS_AT_ONCE, is_out_of_memory
 
 PATIENCE = timedelta(days=30)
 """How long a process waits for the first one, which may be asking a teacher meanwhile."""
@@ -80,7 +80,11 @@ class Team:
     @property
     def here(self) -> str:
         """Which process this is, in words that go on with a sentence: none where it is alone."""
-        return "" if self.size == 1 else f" in process {self.rank} of {self.size} (the first is 0)"
+        return self.named(self.rank)
+
+    def named(self, rank: int) -> str:
+        """The same of any process."""
+        return "" if self.size == 1 else f" in process {rank} of {self.size} (the first is 0)"
 
     def in_order(self, error: Error) -> Error:
         """An error that all processes raise at this place: none is left behind in the training."""
@@ -232,7 +236,8 @@ def shared(student: Trainable, settings: TrainSettings) -> Iterator[Team]:
 
 def _copies(model: Any, settings: TrainSettings) -> Any:
     # A model that is trained whole may hold weights that its answers do not pass, such as an encoder's own pooler.
-    return _Copies(model, find_unused_parameters=settings.method == "full")
+    # Buffers are the same everywhere, and to send them out would have processes wait for one that is out of memory.
+    return _Copies(model, find_unused_parameters=settings.method == "full", broadcast_buffers=False)
 
 
 def _in_parts(model: Any) -> Any:
@@ -320,7 +325,7 @@ def _account(group: Team, error: BaseException) -> None:
     if is_out_of_memory(error):
         raise ModelError(
             f"Memory ran out{group.here}.",
-            "Lower train.batch_size or train.max_length, or choose a smaller student.",
+            LESS_AT_ONCE,
         ) from error
 
 

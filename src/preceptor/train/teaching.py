@@ -59,18 +59,30 @@ def trained_folder(settings: DistillationSettings, base: Path) -> Path | None:
     return folder
 
 
-def identity_of(settings: DistillationSettings, base: Path) -> dict[str, Any]:
+def identity_of(settings: DistillationSettings, base: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
     """All of the teacher that decides what it thinks: its name, the run that made it where one did, and the hash of the
-    weights that were trained on it.
+    weights that were trained on it; and the order of its labels where it is not that of the task's `labels`.
     """
     folder = trained_folder(settings, base)
     files = [] if folder is None else sorted(folder.glob("*.safetensors"))
+    own = [] if folder is None or not labels else _labels_of(folder)
     return {
         "teacher": settings.teacher,
         **made_by(str(settings.teacher)),
         "head": settings.head,
         "weights": [_digest(path, path.stat().st_mtime_ns) for path in files],
+        **({"labels": own} if own and own != list(labels) else {}),
     }
+
+
+def _labels_of(folder: Path) -> list[str]:
+    """The labels in the order of a trained folder's outputs; empty where an earlier version did not write them."""
+    found = _probe(folder).labels
+    config = folder / "config.json"
+    if found or not config.is_file():
+        return found
+    names = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}  # of an encoder that is saved whole
+    return [str(names[number]) for number in sorted(names, key=int)]
 
 
 @lru_cache
@@ -108,18 +120,19 @@ def _check_trained(folder: Path, head: str, labels: Sequence[str]) -> None:
             "Make a model of it with preceptor export model, and name that as train.distillation.teacher, without "
             "weights.",
         )
-    columns = {len(row) for row in probe.after}
-    if set(probe.labels or labels) != set(labels) or columns - {len(labels)}:
-        known = ", ".join(probe.labels) or f"{max(columns)} labels"
+    columns, own = {len(row) for row in probe.after}, _labels_of(folder)
+    if set(own or labels) != set(labels) or columns - {len(labels)}:
+        known = ", ".join(own) or f"{max(columns)} labels"
         raise RecipeError(
             f"The teacher in {folder} knows other labels ({known}) than the task ({', '.join(labels)}).",
             "Name one that was trained for these labels in train.distillation.weights.",
         )
-    if head == "encoder" and not probe.labels:
+    if head == "encoder" and not own:
         raise RecipeError(
             f"The folder {folder} does not say for which labels the outputs of its encoder stand: an earlier version "
             "wrote it.",
-            "Train that student again: a folder of now says it.",
+            "Delete the folder and what its run keeps of it under evaluate/ and in its results, and run that recipe "
+            "again: the same student then names its labels.",
         )
 
 
@@ -173,7 +186,7 @@ def open_teacher(settings: DistillationSettings, task: Task, base: Path, *, max_
     Raises `ModelError` when it cannot be loaded or its weights do not answer as they did when they were saved.
     """
     folder = trained_folder(settings, base)
-    labels = task.labels if folder is None else _probe(folder).labels or task.labels
+    labels = task.labels if folder is None else tuple(_labels_of(folder)) or task.labels
     opened = open_student(
         str(settings.teacher),
         _head(settings),
@@ -194,7 +207,7 @@ def open_teacher(settings: DistillationSettings, task: Task, base: Path, *, max_
         raise ModelError(
             error.message,
             f"Name in train.distillation.weights a student that was trained from {settings.teacher}, "
-            "with its train.dtype and by this version; or train it again.",
+            "with its train.dtype.",
         ) from error
 
 
@@ -208,7 +221,7 @@ def _adapter(folder: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(config.read_text(encoding="utf-8"))) if config.is_file() else {}
     except ValueError as error:
-        raise ModelError(f"{config} is damaged.", "Train that student again.") from error
+        raise ModelError(f"{config} is damaged.", "Name another finished student.") from error
 
 
 # --- what it thinks ------------------------------------------------------------------------------------------------
