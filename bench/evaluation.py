@@ -118,14 +118,16 @@ def say(name: str, found: dict[str, Any]) -> None:
 
 
 def compared(ours: dict[str, list[float]], theirs: dict[str, list[float]], close: float) -> dict[str, Any]:
-    """Which decisions differ, with the larger of both margins; `same` allows for those within `close`."""
+    """Which decisions differ, with the smaller of both margins: one of the two could not tell its best choices apart.
+    `same` allows for those within `close`.
+    """
     assert set(ours) == set(theirs)
     differ = {}
     for item, own in ours.items():
         other = theirs[item]
         mine, other_best = (max(range(len(row)), key=row.__getitem__) for row in (own, other))
         if mine != other_best:
-            differ[item] = max(own[mine] - own[other_best], other[other_best] - other[mine])
+            differ[item] = min(own[mine] - own[other_best], other[other_best] - other[mine])
     apart = max(abs(a - b) for item in ours for a, b in zip(ours[item], theirs[item], strict=True))
     return {"differ": differ, "same": all(margin <= close for margin in differ.values()), "largest_difference": apart}
 
