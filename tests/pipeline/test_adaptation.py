@@ -157,7 +157,7 @@ def _must_not_run(*_args: object, **_keys: object) -> None:
 def test_a_run_in_parts_goes_on_where_it_ended(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_texts(tmp_path / "texts" / "a.jsonl", [text(i) for i in range(40)])
     checked = recipe(model)
-    with pytest.raises(PartFinished, match="Cells left: 4"):
+    with pytest.raises(PartFinished, match="Stages left: 4"):
         go(checked, tmp_path, minutes=0)
     assert set(marks(tmp_path / "run")) == {"data"}
 

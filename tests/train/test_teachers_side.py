@@ -13,7 +13,7 @@ import torch
 
 import tiny
 from preceptor.config import DistillationSettings, StudentSettings, TrainSettings
-from preceptor.errors import ModelError, RecipeError
+from preceptor.errors import DataError, ModelError, RecipeError
 from preceptor.models.score import normalised
 from preceptor.models.student import Student
 from preceptor.store.stages import MARK, write_json
@@ -229,7 +229,11 @@ def test_weights_for_other_labels_are_refused_and_so_are_outputs_without_names(
         else:
             with pytest.raises(RecipeError, match="does not say for which labels"):
                 check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
-            config = {"id2label": {"2": "maybe", "0": "yes", "1": "no"}}  # as of one that was trained whole
+            config = {"id2label": {"2": "maybe", "0": "yes", "1": "no"}, "architectures": ["BertForCausalLM"]}
+            (trained[kind] / "config.json").write_text(json.dumps(config))
+            with pytest.raises(RecipeError, match="does not say for which labels"):  # names of no classification
+                check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
+            config["architectures"] = ["BertForSequenceClassification"]  # as of one that was trained whole
             (trained[kind] / "config.json").write_text(json.dumps(config))
             check_teacher(tiny.open_tiny(tiny_models["gpt2"]), given, tmp_path)
             assert opened(tiny_models[kind], weights=str(trained[kind])).labels == ("yes", "no", "maybe")
@@ -249,7 +253,7 @@ def test_weights_of_another_model_or_kind_are_one_sentence(
     with pytest.raises(ModelError, match=r"its probe\.json is missing or damaged"):
         check_teacher(student, settings(tiny_models["llama"], weights="llama"), tmp_path)
     (trained["llama"] / "adapter_config.json").write_text("{")
-    with pytest.raises(ModelError, match=r"adapter_config\.json is damaged"):
+    with pytest.raises(DataError, match=r"adapter_config\.json, line 1: is not valid JSON"):
         check_teacher(student, settings(tiny_models["llama"], weights="llama"), tmp_path)
 
 

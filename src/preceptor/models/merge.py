@@ -13,9 +13,8 @@ from safetensors import SafetensorError
 
 from preceptor.errors import ModelError
 from preceptor.models.load import Loaded, load_causal
-from preceptor.models.student import PROBE_TOLERANCE, read_probe, save_weights, with_weights
+from preceptor.models.student import ADAPTER, PROBE_TOLERANCE, read_probe, save_weights, with_weights
 
-ADAPTER = "adapter_config.json"
 MERGEABLE = ("LORA", "IA3")
 """Kinds of adapters that are changes of weights. The others add tokens, which no weight can hold."""
 BESIDE = "Load them beside the base model with stock peft."

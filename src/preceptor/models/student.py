@@ -22,6 +22,8 @@ from preceptor.models.score import encode, encode_target, head_logprobs
 from preceptor.records import VirtualTokens
 
 PROBE = "probe.json"
+ADAPTER = "adapter_config.json"
+"""Stands in a folder with an adapter, and not in one with a whole model."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 """Largest difference of a log-probability between a trained model in memory and reloaded from disk. The same machine
 gives 0; another build of the matrix library reorders sums, and a bfloat16 logit then moves by about one part in 128."""
@@ -229,7 +231,7 @@ def read_probe(folder: Path) -> Probe:
 
 def with_weights(loaded: Loaded, folder: Path) -> Any:
     """The model with the adapter of a folder around it, or the whole model that the folder holds."""
-    if (folder / "adapter_config.json").is_file():
+    if (folder / ADAPTER).is_file():
         from peft import PeftConfig, PeftModel
 
         with warnings.catch_warnings():

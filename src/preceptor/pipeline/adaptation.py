@@ -142,7 +142,7 @@ def run_adaptation(
         ]
         for number, (stage, do) in enumerate(stages):
             if not stage.done:
-                deadline.check(len(stages) - number)
+                deadline.check(len(stages) - number, "Stages")
                 if (error := attempt(partial(do, state))) is not None:
                     raise error
                 gc.collect()  # models are full of reference cycles

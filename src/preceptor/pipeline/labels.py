@@ -111,9 +111,8 @@ def try_out(state: Run, planned: Sequence[Cell]) -> None:
         check_trackers(cell.settings.track)
         opened = open_for(cell.student, cell.settings, dataset.task, cell.seed)
         check_objectives(opened, cell.settings, dataset.task, dataset.train)
-        if not all(
-            _done(state, c) for c in planned if (c.student.name, c.setting) == (cell.student.name, cell.setting)
-        ):
+        alike = [one for one in planned if (one.student.name, one.setting) == (cell.student.name, cell.setting)]
+        if not all(_done(state, one) for one in alike):
             check_taught(state, cell, opened)
         check_reading(opened.head, state.recipe.evaluate)
         attach(opened, cell.settings)

@@ -163,10 +163,7 @@ def attempt(work: Callable[[], None]) -> PreceptorError | None:
 
         if not is_out_of_memory(error):
             raise
-        return ModelError(
-            "Memory ran out.",
-            LESS_AT_ONCE,
-        )
+        return ModelError("Memory ran out.", LESS_AT_ONCE)
     return None
 
 

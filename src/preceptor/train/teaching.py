@@ -9,7 +9,6 @@ memory, not read.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -25,7 +24,7 @@ from preceptor.data.base import Task, render_all
 from preceptor.errors import InactiveAdapterError, ModelError, RecipeError
 from preceptor.models.load import head_of, load_tokenizer, window_of
 from preceptor.models.score import BATCH_TOKENS, by_length
-from preceptor.models.student import Probe, Student, open_student, read_probe, restore
+from preceptor.models.student import ADAPTER, Probe, Student, open_student, read_probe, restore
 from preceptor.records import Example
 from preceptor.store.stages import made_by, read_json, write_json
 from preceptor.train.batches import Taught, TrainingItem
@@ -76,12 +75,15 @@ def identity_of(settings: DistillationSettings, base: Path, labels: Sequence[str
 
 
 def _labels_of(folder: Path) -> list[str]:
-    """The labels in the order of a trained folder's outputs; empty where an earlier version did not write them."""
-    found = _probe(folder).labels
-    config = folder / "config.json"
-    if found or not config.is_file():
+    """The labels in the order of a trained folder's outputs; empty where an earlier version did not write them.
+
+    An encoder that is saved whole names them in its config, too; a language model's config may hold names that mean
+    nothing.
+    """
+    found, config = _probe(folder).labels, _json(folder / "config.json")
+    if found or not any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ()):
         return found
-    names = json.loads(config.read_text(encoding="utf-8")).get("id2label") or {}  # of an encoder that is saved whole
+    names = config.get("id2label") or {}
     return [str(names[number]) for number in sorted(names, key=int)]
 
 
@@ -108,7 +110,7 @@ def check_teacher(student: Student, settings: DistillationSettings, base: Path) 
 
 def _check_trained(folder: Path, head: str, labels: Sequence[str]) -> None:
     """Refuse weights that do not answer with the task's labels in a prompt as the task shows it."""
-    if _adapter(folder).get("peft_type") == "TRAINABLE_TOKENS":
+    if _json(folder / ADAPTER).get("peft_type") == "TRAINABLE_TOKENS":
         raise RecipeError(
             f"The teacher in {folder} reads virtual tokens inside of its prompts, which a teacher is not given.",
             'Name one that was trained by another method, or with train.prompt_position = "start".',
@@ -212,16 +214,12 @@ def open_teacher(settings: DistillationSettings, task: Task, base: Path, *, max_
 
 
 def _virtual_tokens(folder: Path | None) -> int:
-    return 0 if folder is None else int(_adapter(folder).get("num_virtual_tokens") or 0)
+    return 0 if folder is None else int(_json(folder / ADAPTER).get("num_virtual_tokens") or 0)
 
 
-def _adapter(folder: Path) -> dict[str, Any]:
-    """What an adapter's folder says of it; empty for a model that was trained whole."""
-    config = folder / "adapter_config.json"
-    try:
-        return dict(json.loads(config.read_text(encoding="utf-8"))) if config.is_file() else {}
-    except ValueError as error:
-        raise ModelError(f"{config} is damaged.", "Name another finished student.") from error
+def _json(file: Path) -> dict[str, Any]:
+    """What one of the folder's files says; empty where it is not there: a folder holds an adapter or a whole model."""
+    return dict(read_json(file)) if file.is_file() else {}
 
 
 # --- what it thinks ------------------------------------------------------------------------------------------------
