@@ -43,7 +43,7 @@ def go(checked: Recipe, folder: Path, progress: Progress | None = None) -> Any:
 
 
 def over_at(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the time be over when cells and trainings ask for the `call`-th time, but never for what is before them."""
+    """Let the time be over when cells, stages and trainings ask for the `call`-th time, not for what is before."""
     asked: list[int] = []
     usual = Deadline.check
 
@@ -52,7 +52,7 @@ def over_at(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return len(asked) == call
 
     def check(self: Deadline, left: int, what: str = "Cells") -> None:
-        if what == "Cells":
+        if what in ("Cells", "Stages"):
             usual(self, left, what)
 
     monkeypatch.setattr(Deadline, "over", property(over))
